@@ -1,0 +1,278 @@
+//! What is in the log: events, and the envelopes in which they travel. Both ends of that wire stand here.
+//!
+//! An entry of a log is a flat list of fields. Everything that routing needs stands beside the body, so the fan-out
+//! worker never opens it; the body is JSON, because operators read parked entries and because a field can be added while
+//! two versions of a service run side by side.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AccountId, EntryId, Malformed, MessageId, MessageNo, Partition, Position, RoomId};
+use crate::user::Author;
+
+/// Anything durable that happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Somebody said something.
+    MessageSent(MessageSent),
+    /// Somebody liked something, or took that back. The new total stands beside the body.
+    LikeChanged(LikeChanged),
+    /// A node's word on who watches the rooms of one partition. Belongs to no room and takes no position.
+    ViewersSeen(ViewersSeen),
+}
+
+/// A message as it was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageSent {
+    /// Named by room, author and nonce.
+    pub id: MessageId,
+    /// Who wrote it, as shown at that time.
+    pub author: Author,
+    /// What was written.
+    pub text: String,
+    /// The nonce, by which a retry is known for ever.
+    pub nonce: String,
+    /// Whether the client gave the nonce, so that answers repeat it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub nonce_given: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// A like given or taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LikeChanged {
+    /// What it is about.
+    pub target: LikeTarget,
+    /// Whose like it is.
+    pub person: AccountId,
+    /// Given, or taken back.
+    pub liked: bool,
+}
+
+/// What can be liked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LikeTarget {
+    /// The live session that the room is.
+    Session,
+    /// One message.
+    Message {
+        /// Its id.
+        id: MessageId,
+        /// Its integer twin, which the live chat shows.
+        no: MessageNo,
+    },
+}
+
+impl LikeTarget {
+    /// The id under which likes are kept: of the message, or of the room for its session.
+    #[must_use]
+    pub fn id(self, room: RoomId) -> uuid::Uuid {
+        match self {
+            Self::Session => room.0,
+            Self::Message { id, .. } => id.0,
+        }
+    }
+}
+
+/// Who was watching, as one node saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewersSeen {
+    /// Each room with the people who have a live socket there on that node.
+    pub rooms: Vec<(RoomId, Vec<AccountId>)>,
+}
+
+impl Event {
+    /// The body of the entry.
+    #[must_use]
+    pub fn to_body(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("events have string keys and no failing parts")
+    }
+
+    /// The event in a body.
+    pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(body)
+    }
+}
+
+/// Room + position + event: what travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Which log holds it.
+    pub partition: Partition,
+    /// Where in that log.
+    pub entry: EntryId,
+    /// The room it happened in; heartbeats have none.
+    pub room: Option<RoomId>,
+    /// Whom it concerns beyond those who watch the room.
+    pub to: Vec<AccountId>,
+    /// Its number in the room; 0 for what takes none.
+    pub seq: u64,
+    /// The entry of the room's previous event in this epoch; 0 when there is none.
+    pub prev: u32,
+    /// When it was accepted, in milliseconds since 1970. Never runs backwards within a partition.
+    pub at_ms: i64,
+    /// The total that a like left behind.
+    pub total: Option<i64>,
+    /// The event, unopened.
+    pub body: Bytes,
+}
+
+impl Envelope {
+    /// Its place in the room's history.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { epoch: self.entry.epoch, seq: self.seq }
+    }
+
+    /// When it was accepted.
+    #[must_use]
+    pub fn at(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.at_ms).unwrap_or_default()
+    }
+
+    /// The integer id of the message that it is, if it is one.
+    #[must_use]
+    pub fn message_no(&self, partitions: u16) -> MessageNo {
+        MessageNo::of(self.entry, self.partition, partitions)
+    }
+
+    /// Opens the body.
+    pub fn event(&self) -> Result<Event, serde_json::Error> {
+        Event::from_body(&self.body)
+    }
+
+    /// The envelope of a log entry. An entry that lacks a number still gives one, with what could be read: it can't be
+    /// left out, because whoever reads the log must get past it.
+    #[must_use]
+    pub fn from_fields(partition: Partition, entry: EntryId, fields: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+        let mut envelope = Self {
+            partition,
+            entry,
+            room: None,
+            to: Vec::new(),
+            seq: 0,
+            prev: 0,
+            at_ms: 0,
+            total: None,
+            body: Bytes::new(),
+        };
+        for (name, value) in fields {
+            match name.as_slice() {
+                b"room" => envelope.room = read(&value),
+                b"to" => envelope.to = people(&value),
+                b"seq" => envelope.seq = read(&value).unwrap_or(0),
+                b"prev" => envelope.prev = read(&value).unwrap_or(0),
+                b"at" => envelope.at_ms = read(&value).unwrap_or(0),
+                b"total" => envelope.total = read(&value),
+                b"body" => envelope.body = Bytes::from(value),
+                _ => {}
+            }
+        }
+        envelope
+    }
+}
+
+fn read<T: std::str::FromStr>(value: &[u8]) -> Option<T> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+fn people(value: &[u8]) -> Vec<AccountId> {
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect()
+}
+
+/// The `to` field of an entry.
+#[must_use]
+pub fn to_field(people: &[AccountId]) -> String {
+    people.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Reads the field list of a log entry as Redis gives it.
+pub(crate) fn entry_id(text: &[u8]) -> Result<EntryId, Malformed> {
+    read(text).ok_or(Malformed("entry id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::{Role, Roles};
+    use uuid::Uuid;
+
+    fn field(name: &str, value: &str) -> (Vec<u8>, Vec<u8>) {
+        (name.into(), value.into())
+    }
+
+    #[test]
+    fn every_event_reads_what_it_writes() {
+        let id = MessageId(Uuid::from_u128(5));
+        let person = AccountId(Uuid::from_u128(6));
+        let author = Author {
+            id: person,
+            no: 7,
+            username: "ana".into(),
+            full_name: None,
+            avatar: Some("https://example.org/a.png".into()),
+            roles: [Role::Winner].into_iter().collect(),
+        };
+        let plain = Author { avatar: None, roles: Roles::NONE, ..author.clone() };
+        for event in [
+            Event::MessageSent(MessageSent {
+                id,
+                author,
+                text: "héllo \u{1F600}".into(),
+                nonce: "n".into(),
+                nonce_given: true,
+            }),
+            Event::MessageSent(MessageSent {
+                id,
+                author: plain,
+                text: "x".into(),
+                nonce: "n".into(),
+                nonce_given: false,
+            }),
+            Event::LikeChanged(LikeChanged { target: LikeTarget::Session, person, liked: true }),
+            Event::LikeChanged(LikeChanged {
+                target: LikeTarget::Message { id, no: MessageNo(99) },
+                person,
+                liked: false,
+            }),
+            Event::ViewersSeen(ViewersSeen { rooms: vec![(RoomId(Uuid::from_u128(8)), vec![person])] }),
+        ] {
+            assert_eq!(Event::from_body(&event.to_body()).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn an_envelope_holds_what_its_entry_says_and_survives_rubbish() {
+        let room = RoomId(Uuid::from_u128(1));
+        let people = [AccountId(Uuid::from_u128(2)), AccountId(Uuid::from_u128(3))];
+        let entry = EntryId { epoch: 2, pseq: 9 };
+        let fields = vec![
+            field("at", "1700000000123"),
+            field("body", "{}"),
+            field("room", &room.to_string()),
+            field("seq", "4"),
+            field("prev", "8"),
+            field("to", &to_field(&people)),
+            field("total", "12"),
+            field("later", "what a newer version adds"),
+        ];
+        let envelope = Envelope::from_fields(Partition::numbered(3), entry, fields);
+        assert_eq!(envelope.position(), Position { epoch: 2, seq: 4 });
+        assert_eq!((envelope.room, envelope.prev, envelope.total), (Some(room), 8, Some(12)));
+        assert_eq!(envelope.to, people);
+        assert_eq!(envelope.at().timestamp_millis(), 1_700_000_000_123);
+
+        let rubbish = vec![field("room", "nowhere"), field("seq", "-1"), (b"at".to_vec(), vec![0xff])];
+        let envelope = Envelope::from_fields(Partition::numbered(3), entry, rubbish);
+        assert_eq!((envelope.room, envelope.seq, envelope.at_ms), (None, 0, 0));
+        assert!(envelope.event().is_err());
+    }
+}
