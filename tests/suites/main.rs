@@ -1,0 +1,3 @@
+//! All suites in one test binary.
+
+mod servers;
