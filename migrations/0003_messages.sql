@@ -41,7 +41,8 @@ create index media_unused on hubbub.media (created_at) where used_at is null;
 -- and (room, epoch, seq), its place in the room's one order.
 --
 -- `digest` is the SHA-256 of the body as first sent. It outlives edits and deletion: the same nonce
--- with another body must be refused even when the first body is gone. `author_roles` are the badges at
+-- with another body must be refused even when the first body is gone. `nonce` is null when the sender gave
+-- none; it is kept to be repeated to clients, not to be searched: `id` contains it. `author_roles` are the badges at
 -- the moment of sending; they do not follow later changes of the person. They are deliberately unchecked:
 -- a role that only a newer release knows must not stop the persister of the older one.
 --
@@ -61,7 +62,7 @@ create table hubbub.message (
     kind           text        not null default 'text',
     content        text,
     digest         bytea       not null,
-    nonce          text        not null,
+    nonce          text,
     author_roles   text[]      not null default '{}',
     likes          bigint      not null default 0,
     created_at     timestamptz not null,

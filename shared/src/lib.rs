@@ -11,6 +11,7 @@ pub mod keys;
 pub mod message;
 pub mod room;
 pub mod shutdown;
+pub mod store;
 pub mod telemetry;
 pub mod user;
 

@@ -1,0 +1,181 @@
+//! Rooms and who is in them, as the api reads them.
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+use sqlx::{PgExecutor, Row as _};
+use uuid::Uuid;
+
+use super::number;
+use crate::error::Error;
+use crate::id::{AccountId, RoomId};
+use crate::room::RoomKind;
+
+/// A row of `hubbub.room`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The name that events use.
+    pub id: RoomId,
+    /// Its integer twin.
+    pub no: i64,
+    /// What sort of conversation it is.
+    pub kind: RoomKind,
+    /// Shown to people; direct rooms have none.
+    pub name: Option<String>,
+    /// Shown below the name.
+    pub description: Option<String>,
+    /// A picture.
+    pub avatar: Option<String>,
+    /// Who made it.
+    pub created_by: Option<AccountId>,
+    /// A closed room takes no messages.
+    pub is_active: bool,
+    /// The last membership change.
+    pub number: u64,
+    /// The last membership change that took something away.
+    pub restricting: u64,
+    /// Active members.
+    pub member_count: i32,
+    /// When the last message was accepted.
+    pub last_message_at: Option<DateTime<Utc>>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When its name or picture changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What a person is in a room, as of the room's membership number in the same state of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The kind of the room.
+    pub kind: RoomKind,
+    /// Whether the room takes messages.
+    pub is_active: bool,
+    /// The room's last membership change: what is true here is true at this number.
+    pub number: u64,
+    /// The last one that took something away.
+    pub restricting: u64,
+    /// The person's row, if the person was ever a member.
+    pub member: Option<Member>,
+}
+
+/// A row of `hubbub.member`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// May change the room and its members.
+    pub is_admin: bool,
+    /// Is a member now; the row of one who left stays.
+    pub is_active: bool,
+    /// The membership change that made it so.
+    pub number: u64,
+    /// Since when.
+    pub joined_at: DateTime<Utc>,
+}
+
+/// A room that is to be.
+#[derive(Clone, Debug)]
+pub struct NewRoom<'a> {
+    /// Its name in events.
+    pub id: RoomId,
+    /// What sort of conversation it is.
+    pub kind: RoomKind,
+    /// Shown to people.
+    pub name: Option<&'a str>,
+    /// Shown below the name.
+    pub description: Option<&'a str>,
+    /// Who makes it; nobody makes the room of a live session.
+    pub created_by: Option<AccountId>,
+}
+
+/// The room with this id.
+pub async fn by_id(executor: impl PgExecutor<'_>, id: RoomId) -> Result<Option<Room>, Error> {
+    let row = sqlx::query(
+        "select id, no, kind, name, description, avatar, created_by, is_active, number, restricting, member_count,
+             last_message_at, created_at, updated_at
+         from hubbub.room
+         where id = $1",
+    )
+    .bind(id.0)
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.as_ref().map(read_room).transpose()?)
+}
+
+/// What a person is in a room; nothing when there is no such room.
+pub async fn seat(
+    executor: impl PgExecutor<'_>,
+    room: RoomId,
+    person: AccountId,
+) -> Result<Option<Seat>, Error> {
+    let row = sqlx::query(
+        "select r.kind, r.is_active, r.number, r.restricting,
+             m.is_admin as member_is_admin, m.is_active as member_is_active, m.number as member_number, m.joined_at
+         from hubbub.room r
+         left join hubbub.member m on m.room = r.id and m.account = $2
+         where r.id = $1",
+    )
+    .bind(room.0)
+    .bind(person.0)
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.as_ref().map(read_seat).transpose()?)
+}
+
+/// Writes a room, unless it is there. Answers whether it was written.
+pub async fn insert(executor: impl PgExecutor<'_>, room: &NewRoom<'_>) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "insert into hubbub.room (id, kind, name, description, created_by)
+         values ($1, $2, $3, $4, $5)
+         on conflict (id) do nothing",
+    )
+    .bind(room.id.0)
+    .bind(room.kind.as_str())
+    .bind(room.name)
+    .bind(room.description)
+    .bind(room.created_by.map(|person| person.0))
+    .execute(executor)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+fn read_room(row: &PgRow) -> Result<Room, sqlx::Error> {
+    Ok(Room {
+        id: RoomId(row.try_get("id")?),
+        no: row.try_get("no")?,
+        kind: read_kind(row)?,
+        name: row.try_get("name")?,
+        description: row.try_get("description")?,
+        avatar: row.try_get("avatar")?,
+        created_by: row.try_get::<Option<Uuid>, _>("created_by")?.map(AccountId),
+        is_active: row.try_get("is_active")?,
+        number: number(row, "number")?,
+        restricting: number(row, "restricting")?,
+        member_count: row.try_get("member_count")?,
+        last_message_at: row.try_get("last_message_at")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
+}
+
+fn read_seat(row: &PgRow) -> Result<Seat, sqlx::Error> {
+    let member = match row.try_get::<Option<bool>, _>("member_is_admin")? {
+        Some(is_admin) => Some(Member {
+            is_admin,
+            is_active: row.try_get("member_is_active")?,
+            number: number(row, "member_number")?,
+            joined_at: row.try_get("joined_at")?,
+        }),
+        None => None,
+    };
+    Ok(Seat {
+        kind: read_kind(row)?,
+        is_active: row.try_get("is_active")?,
+        number: number(row, "number")?,
+        restricting: number(row, "restricting")?,
+        member,
+    })
+}
+
+fn read_kind(row: &PgRow) -> Result<RoomKind, sqlx::Error> {
+    let name: &str = row.try_get("kind")?;
+    RoomKind::parse(name).ok_or_else(|| sqlx::Error::Decode(format!("unknown room kind {name:?}").into()))
+}
