@@ -1,1 +1,4 @@
-//! placeholder
+//! The stateless node that clients talk to: REST, WebSocket and the hub.
+
+pub mod config;
+pub mod limits;
