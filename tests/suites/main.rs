@@ -1,3 +1,4 @@
 //! All suites in one test binary.
 
 mod servers;
+mod store;

@@ -36,9 +36,13 @@ const KEEPALIVE: [(&str, &str); 3] =
 /// A malformed address; the text does not repeat it, since it holds a password.
 pub fn connect(url: &str, max: u32, service: &'static str, deadline: Duration) -> Result<PgPool, Error> {
     let milliseconds = deadline.as_millis().to_string();
+    // The parser takes any scheme; an address of another database is better refused than knocked at.
+    let is_ours = url.starts_with("postgres://") || url.starts_with("postgresql://");
     let options = url
         .parse::<PgConnectOptions>()
-        .map_err(|_| Error::bug("DATABASE_URL is not a postgres:// address"))?
+        .ok()
+        .filter(|_| is_ours)
+        .ok_or_else(|| Error::bug("DATABASE_URL is not a postgres:// address"))?
         .application_name(service)
         .options([
             ("statement_timeout", milliseconds.as_str()),
