@@ -41,8 +41,8 @@ create index media_unused on hubbub.media (created_at) where used_at is null;
 -- and (room, epoch, seq), its place in the room's one order.
 --
 -- `digest` is the SHA-256 of the body as first sent. It outlives edits and deletion: the same nonce
--- with another body must be refused even when the first body is gone. `nonce` is null when the sender gave
--- none; it is kept to be repeated to clients, not to be searched: `id` contains it. `author_roles` are the badges at
+-- with another body must be refused even when the first body is gone. `nonce` is kept
+-- to be repeated to clients, not to be searched: `id` is made of it. `author_roles` are the badges at
 -- the moment of sending; they do not follow later changes of the person. They are deliberately unchecked:
 -- a role that only a newer release knows must not stop the persister of the older one.
 --
@@ -62,7 +62,7 @@ create table hubbub.message (
     kind           text        not null default 'text',
     content        text,
     digest         bytea       not null,
-    nonce          text,
+    nonce          text        not null,
     author_roles   text[]      not null default '{}',
     likes          bigint      not null default 0,
     created_at     timestamptz not null,
@@ -85,7 +85,7 @@ create table hubbub.message (
 
 -- message_place_key read backwards is the history, read forwards the replay, and with the author in it
 -- also the count of unread messages of others. The indexes below stay small or cheap:
---   message_changed   only rows that were changed at all; the second half of a replay
+--   message_changed   only rows that were changed (edited, deleted, liked); the second half of a replay
 --   message_deleted   only tombstones; unread = others' messages above the mark minus these
 --   message_recent    "in the last hour"; grows at its right edge only, as rows come in time order
 create index message_changed on hubbub.message (room, changed_epoch, changed_seq) where changed_epoch is not null;
