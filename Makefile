@@ -1,0 +1,27 @@
+# What a contributor types. The work is in deploy/local (running the stack) and .ci (checks).
+# `make up API=3 FANOUT=2 PERSISTER=2 PORT=8000 LIVE_CHAT_ENABLED=false`: variables given here or in the
+# environment reach the stack and win over its defaults.
+
+.PHONY: up test test-long lint clean-local
+
+# Runs the whole stack on this machine until Ctrl-C.
+up:
+	@exec deploy/local/up
+
+# Removes what `make up` keeps in .local.
+clean-local:
+	@deploy/local/clean
+
+# Every test that CI runs, on servers of its own.
+test:
+	@deploy/local/setup
+	cargo build --release --locked --workspace --bins
+	cargo test --release --locked --workspace
+
+# Also the tests that take minutes.
+test-long: test
+	cargo test --release --locked --workspace -- --ignored
+
+# Everything that can be known without running a test.
+lint:
+	@.ci/lint
