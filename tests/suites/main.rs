@@ -2,3 +2,4 @@
 
 mod servers;
 mod store;
+mod supply_chain;
