@@ -15,6 +15,7 @@ mod postgres;
 mod redis;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use postgres::Postgres;
 pub use redis::Redis;
@@ -99,5 +100,13 @@ impl fmt::Debug for Servers {
     }
 }
 
-/// Gives an empty database today's schema.
-async fn migrate(_database_url: &str) {}
+/// How many partitions a test's database is set up with: the number that production has.
+pub const PARTITIONS: u16 = 16;
+
+/// Gives an empty database today's schema, and leaves no connection that would keep it from being copied.
+async fn migrate(database_url: &str) {
+    let pool = shared::store::connect(database_url, 4, "harness", Duration::from_secs(30))
+        .expect("the harness's own address is good");
+    shared::store::migrate(&pool, PARTITIONS).await.expect("an empty database can be migrated");
+    pool.close().await;
+}

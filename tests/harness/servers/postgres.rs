@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
@@ -178,8 +179,6 @@ impl Private {
     fn spawn(&self) -> io::Result<Guarded> {
         let program = find_program("postgres", "postgresql");
         let data = self.folder.join("data");
-        // A server that was killed leaves its lock file; ours is the only one that ever runs here.
-        let _ = std::fs::remove_file(data.join("postmaster.pid"));
         Guarded::start(&self.folder, &program, |command| {
             command.arg("-D").arg(&data).args(["-p", &self.port.to_string()]);
             for setting in SETTINGS {
@@ -189,8 +188,22 @@ impl Private {
         })
     }
 
+    /// A killed server's sessions outlive it by a moment, and while they do the next one refuses to start on
+    /// their data, as it must.
     async fn ready(&self) {
-        assert!(self.answers().await, "postgres does not answer:\n{}", tail(&self.folder.join("log")));
+        const ATTEMPTS: usize = 20;
+        for _ in 0..ATTEMPTS {
+            if self.answers().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.run();
+        }
+        panic!("postgres does not answer:\n{}", tail(&self.folder.join("log")));
+    }
+
+    fn ended(&self) -> bool {
+        self.process().as_mut().is_none_or(|process| process.ended().is_some())
     }
 
     /// Whether our own server, not one that took the port meanwhile, answers in time.
@@ -198,7 +211,7 @@ impl Private {
         let url = format!("postgres://hubbub@127.0.0.1:{}/postgres", self.port);
         let data = self.folder.join("data");
         let found = eventually(PATIENCE, async || {
-            if self.process().as_mut().is_none_or(|process| process.ended().is_some()) {
+            if self.ended() {
                 return Some(false);
             }
             let mut session = PgConnection::connect(&url).await.ok()?;
