@@ -68,4 +68,14 @@ mod tests {
         shutdown.wait().await;
         assert!(shutdown.clone().begun());
     }
+
+    #[tokio::test]
+    async fn a_signal_begins_it() {
+        let shutdown = Shutdown::on_signals().expect("signals can be listened for");
+        assert!(!shutdown.begun());
+        let us = std::process::id().to_string();
+        let sent = tokio::process::Command::new("kill").args(["-TERM", &us]).status().await;
+        assert!(sent.expect("kill is there").success());
+        shutdown.wait().await;
+    }
 }
