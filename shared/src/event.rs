@@ -34,14 +34,6 @@ pub struct MessageSent {
     pub text: String,
     /// The nonce, by which a retry is known for ever.
     pub nonce: String,
-    /// Whether the client gave the nonce, so that answers repeat it.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub nonce_given: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// A like given or taken back.
@@ -84,8 +76,9 @@ impl LikeTarget {
 /// Who was watching, as one node saw it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewersSeen {
-    /// Each room with the people who have a live socket there on that node.
-    pub rooms: Vec<(RoomId, Vec<AccountId>)>,
+    /// Room, person, and until when they count as watching unless more is heard, in milliseconds since 1970. A time that
+    /// has passed says that the person left.
+    pub seen: Vec<(RoomId, AccountId, i64)>,
 }
 
 impl Event {
@@ -224,26 +217,18 @@ mod tests {
         let plain = Author { avatar: None, roles: Roles::NONE, ..author.clone() };
         for event in [
             Event::MessageSent(MessageSent {
-                id,
-                author,
-                text: "héllo \u{1F600}".into(),
-                nonce: "n".into(),
-                nonce_given: true,
+                id, author, text: "héllo \u{1F600}".into(), nonce: "n".into()
             }),
-            Event::MessageSent(MessageSent {
-                id,
-                author: plain,
-                text: "x".into(),
-                nonce: "n".into(),
-                nonce_given: false,
-            }),
+            Event::MessageSent(MessageSent { id, author: plain, text: "x".into(), nonce: "n".into() }),
             Event::LikeChanged(LikeChanged { target: LikeTarget::Session, person, liked: true }),
             Event::LikeChanged(LikeChanged {
                 target: LikeTarget::Message { id, no: MessageNo(99) },
                 person,
                 liked: false,
             }),
-            Event::ViewersSeen(ViewersSeen { rooms: vec![(RoomId(Uuid::from_u128(8)), vec![person])] }),
+            Event::ViewersSeen(ViewersSeen {
+                seen: vec![(RoomId(Uuid::from_u128(8)), person, 1_700_000_000_000)],
+            }),
         ] {
             assert_eq!(Event::from_body(&event.to_body()).unwrap(), event);
         }

@@ -253,10 +253,10 @@ impl Nonce {
         &self.text
     }
 
-    /// What the client gave, or nothing when the nonce was drawn here.
+    /// Whether no client can know it yet.
     #[must_use]
-    pub fn given(&self) -> Option<&str> {
-        (!self.drawn_here).then_some(self.text.as_str())
+    pub fn is_drawn_here(&self) -> bool {
+        self.drawn_here
     }
 
     /// When the client says it made the nonce, in milliseconds since 1970: only a UUID version 7 says so.

@@ -93,6 +93,12 @@ pub fn viewers(room: RoomId) -> String {
     format!("{{t:{room}}}:viewers")
 }
 
+/// Hash: person -> how many nodes have a socket of theirs in the room.
+#[must_use]
+pub fn viewing_people(room: RoomId) -> String {
+    format!("{{t:{room}}}:people")
+}
+
 /// Sorted set: person -> when a REST sighting lapses.
 #[must_use]
 pub fn sightings(room: RoomId) -> String {
@@ -105,7 +111,7 @@ pub fn announcer(room: RoomId) -> String {
     format!("{{t:{room}}}:announcer")
 }
 
-/// Sorted set: `boot id` -> sockets counted across nodes for one person or address.
+/// Hash: node -> how many sockets of one person or address it holds, and how long that word holds.
 #[must_use]
 pub fn sockets(of: &str) -> String {
     format!("{{t:{of}}}:sockets")

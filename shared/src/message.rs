@@ -21,8 +21,8 @@ pub struct Message {
     pub author: Author,
     /// What was said; nothing when it was deleted or can't be read.
     pub text: Option<String>,
-    /// The nonce, when the client gave it.
-    pub nonce: Option<String>,
+    /// The sender's own name for it.
+    pub nonce: String,
     /// Distinct people who like it.
     pub likes: i64,
     /// When it was accepted.

@@ -69,7 +69,7 @@ pub struct LiveChatSettings {
     pub draw_minute: u32,
     /// `DRAW_TIMEZONE`: an IANA name.
     pub draw_timezone: Tz,
-    /// `DRAW_TIMES`: the draws one by one, ascending; when there are any, there is no daily draw.
+    /// `DRAW_TIMES`: the draws one by one, as given; when there are any, there is no daily draw.
     pub draw_times: Vec<DateTime<Utc>>,
 }
 
@@ -236,11 +236,9 @@ fn network(text: &str) -> Option<IpNet> {
 }
 
 fn read_live_chat(read: &mut Reader<'_>) -> LiveChatSettings {
-    let mut draw_times = read.list("DRAW_TIMES", "RFC 3339 times such as 2024-01-01T20:00:00Z", |text| {
+    let draw_times = read.list("DRAW_TIMES", "RFC 3339 times such as 2024-01-01T20:00:00Z", |text| {
         DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
     });
-    draw_times.sort_unstable();
-    draw_times.dedup();
     let settings = LiveChatSettings {
         enabled: read.flag("LIVE_CHAT_ENABLED", true),
         pre_draw: read.hours("LIVE_CHAT_PRE_DRAW_HOURS", 1),

@@ -39,7 +39,7 @@ fn lists_and_times_are_read() {
         ("PUBLIC_URL", "wss://hub.example.org"),
         ("LIVE_CHAT_PRE_DRAW_HOURS", "0.5"),
         ("DRAW_TIMEZONE", "Europe/Berlin"),
-        ("DRAW_TIMES", "2024-03-02T20:00:00+01:00, 2024-03-01T20:00:00Z,2024-03-01T20:00:00Z"),
+        ("DRAW_TIMES", "2024-03-01T20:00:00Z,2024-03-02T20:00:00+01:00"),
     ])
     .expect("all of this is well formed");
     let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();

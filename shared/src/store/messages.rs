@@ -259,7 +259,7 @@ struct MessageRow {
     room: Uuid,
     author: Uuid,
     content: Option<String>,
-    nonce: Option<String>,
+    nonce: String,
     author_roles: Vec<String>,
     likes: i64,
     created_at: DateTime<Utc>,

@@ -3,9 +3,12 @@
 //! Every statement names the schema `hubbub`, takes its values as bound parameters only, and is prepared once per
 //! connection. Nothing here needs DDL rights but [`migrate`].
 
+pub mod effects;
 pub mod live;
 pub mod messages;
+pub mod partitions;
 pub mod rooms;
+pub mod seeds;
 
 use std::time::Duration;
 

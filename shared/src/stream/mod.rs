@@ -1,0 +1,191 @@
+//! The log: one Redis Stream per partition, in which every durable event gets its place before anybody is told of it.
+//!
+//! Who writes is [`Producer`]; who reads are workers with their own [`Cursor`], one owner per partition at a time. What is
+//! guaranteed and why stands in `docs/decisions/log.md`; in short:
+//!
+//! * an append answers OK only after the entry is in the fsynced file (`appendfsync always`);
+//! * numbers are given inside the script that appends, so there is one order and no hole;
+//! * every start of the Redis process is a new epoch: until the persister has opened it, it takes no append;
+//! * nothing above the watermark is ever trimmed.
+
+mod cursor;
+pub mod dead_letter;
+mod producer;
+mod settings;
+mod tail;
+mod trim;
+mod worker;
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+
+pub use cursor::{Cursor, Reading};
+pub use producer::{Append, Guard, Placed, Producer, RateWindow, Wanted};
+pub use settings::{SettingsReport, check_settings};
+pub use tail::{Head, Tail};
+pub use trim::trim;
+pub use worker::{Crew, Office, Progress, Work};
+
+use crate::error::Error;
+use crate::id::{EntryId, Partition};
+use crate::keys;
+
+/// Most of the backlog that a partition may hold before it refuses.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// Entries that Postgres does not have yet.
+    pub entries: u64,
+    /// Bytes of retained entries.
+    pub bytes: u64,
+}
+
+/// One Redis that plays the log role.
+#[derive(Clone)]
+pub struct Log {
+    client: redis::Client,
+    redis: ConnectionManager,
+    partitions: u16,
+    retain: Duration,
+    caps: Caps,
+}
+
+/// Which process answers for a partition, and how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Redis' name for this run of its process.
+    pub run: String,
+    /// Whether this run was opened.
+    pub open: bool,
+    /// The epoch it records, if it ever was opened.
+    pub epoch: Option<u32>,
+    /// The last entry given in that epoch.
+    pub head: u32,
+    /// The published watermark.
+    pub watermark: EntryId,
+    /// The newest entry that the stream really holds.
+    pub newest: Option<EntryId>,
+}
+
+/// A connection that reconnects by itself and never makes a caller wait long for a server that is away.
+pub async fn connect(url: &str) -> Result<ConnectionManager, Error> {
+    let config = ConnectionManagerConfig::new()
+        .set_response_timeout(Some(Duration::from_secs(2)))
+        .set_connection_timeout(Some(Duration::from_secs(2)))
+        .set_number_of_retries(1)
+        .set_min_delay(Duration::from_millis(50))
+        .set_max_delay(Duration::from_millis(500));
+    let client = redis::Client::open(url)?;
+    Ok(ConnectionManager::new_with_config(client, config).await?)
+}
+
+impl Log {
+    /// Connects to the Redis at `url`.
+    pub async fn connect(url: &str, partitions: u16, retain: Duration, caps: Caps) -> Result<Self, Error> {
+        let client = redis::Client::open(url)?;
+        Ok(Self { redis: connect(url).await?, client, partitions, retain, caps })
+    }
+
+    /// How many partitions the rooms are spread over.
+    #[must_use]
+    pub fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
+    /// Who answers for `partition`, and whether it was opened.
+    pub async fn state(&self, partition: Partition) -> Result<State, Error> {
+        type Answer = (String, String, String, u32, u32, u32, String);
+        let (run, open, epoch, head, wepoch, wpseq, newest): Answer = script::STATE
+            .key(keys::meta(partition))
+            .key(keys::log(partition))
+            .invoke_async(&mut self.redis.clone())
+            .await?;
+        Ok(State {
+            run,
+            open: open == "1",
+            epoch: epoch.parse().ok(),
+            head,
+            watermark: EntryId { epoch: wepoch, pseq: wpseq },
+            newest: newest.parse().ok(),
+        })
+    }
+
+    /// Opens `partition` in `epoch` for the run that was seen; false when that run was replaced or another opening came
+    /// first.
+    pub async fn open(&self, partition: Partition, run: &str, epoch: u32) -> Result<bool, Error> {
+        let answer: String = script::OPEN
+            .key(keys::meta(partition))
+            .key(keys::rooms(partition))
+            .key(keys::memo(partition))
+            .key(keys::log(partition))
+            .arg(run)
+            .arg(epoch)
+            .invoke_async(&mut self.redis.clone())
+            .await?;
+        Ok(answer == "OPENED")
+    }
+
+    /// Closes `partition`: it takes no append until it is opened again.
+    pub async fn close(&self, partition: Partition) -> Result<(), Error> {
+        Ok(script::CLOSE.key(keys::meta(partition)).invoke_async(&mut self.redis.clone()).await?)
+    }
+
+    /// Publishes the watermark, and with `group` also the persister's place for `XINFO GROUPS`.
+    pub async fn publish_watermark(
+        &self,
+        partition: Partition,
+        at: EntryId,
+        group: bool,
+    ) -> Result<(), Error> {
+        self.publish(partition, keys::PERSISTER, at, true, group).await
+    }
+
+    /// Publishes the place of the fan-out group.
+    pub async fn publish_fanout(&self, partition: Partition, at: EntryId) -> Result<(), Error> {
+        self.publish(partition, keys::FANOUT, at, false, true).await
+    }
+
+    async fn publish(
+        &self,
+        partition: Partition,
+        group: &str,
+        at: EntryId,
+        watermark: bool,
+        move_group: bool,
+    ) -> Result<(), Error> {
+        let flag = |on: bool| if on { "1" } else { "0" };
+        Ok(script::PUBLISH
+            .key(keys::meta(partition))
+            .key(keys::log(partition))
+            .arg(group)
+            .arg(at.epoch)
+            .arg(at.pseq)
+            .arg(flag(watermark))
+            .arg(flag(move_group))
+            .invoke_async(&mut self.redis.clone())
+            .await?)
+    }
+}
+
+/// The scripts, each read once.
+mod script {
+    use redis::Script;
+    use std::sync::LazyLock;
+
+    macro_rules! scripts {
+        ($($name:ident = $file:literal),* $(,)?) => {
+            $(pub(super) static $name: LazyLock<Script> =
+                LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file))));)*
+        };
+    }
+
+    scripts! {
+        APPEND = "append.lua",
+        OPEN = "open.lua",
+        STATE = "state.lua",
+        CLOSE = "close.lua",
+        PUBLISH = "publish.lua",
+        TAIL = "tail.lua",
+        TRIM = "trim.lua",
+    }
+}
