@@ -102,6 +102,11 @@ impl Bus {
             .await?)
     }
 
+    /// Ends the life of a node that takes nothing, so that it finds out and compares heads.
+    pub async fn expel(&self, node: BootId) -> Result<(), Error> {
+        Ok(redis::cmd("DEL").arg(keys::alive(node)).exec_async(&mut self.redis()).await?)
+    }
+
     /// Every api node that is alive.
     pub async fn nodes(&self) -> Result<Vec<BootId>, Error> {
         let alive: Vec<String> =

@@ -22,7 +22,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 
 pub use cursor::{Cursor, Reading};
 pub use producer::{Append, Guard, Placed, Producer, RateWindow, Wanted};
-pub use settings::{SettingsReport, check_settings};
+pub use settings::{Finding, SettingsReport};
 pub use tail::{Head, Tail};
 pub use trim::trim;
 pub use worker::{Crew, Office, Progress, Work};
@@ -30,6 +30,7 @@ pub use worker::{Crew, Office, Progress, Work};
 use crate::error::Error;
 use crate::id::{EntryId, Partition};
 use crate::keys;
+use crate::telemetry::names;
 
 /// Most of the backlog that a partition may hold before it refuses.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +66,24 @@ pub struct State {
     pub watermark: EntryId,
     /// The newest entry that the stream really holds.
     pub newest: Option<EntryId>,
+}
+
+impl State {
+    /// Reports how far the group that has come to `at` lags behind; `oldest_ms` is when the oldest entry that it has not
+    /// done was accepted, as far as it knows.
+    pub fn report_lag(&self, partition: Partition, group: &'static str, at: EntryId, oldest_ms: Option<i64>) {
+        let known = self.open && self.epoch == Some(at.epoch);
+        let entries = if known { self.head.saturating_sub(at.pseq) } else { 0 };
+        let age = oldest_ms
+            .filter(|_| entries > 0)
+            .map_or(0, |at_ms| chrono::Utc::now().timestamp_millis() - at_ms);
+        let partition = partition.to_string();
+        let labels = [("partition", partition), ("group", group.to_owned())];
+        metrics::gauge!(names::LOG_LAG_KNOWN, &labels).set(if known { 1.0 } else { 0.0 });
+        metrics::gauge!(names::LOG_LAG_ENTRIES, &labels).set(entries);
+        let seconds = Duration::from_millis(u64::try_from(age).unwrap_or(0)).as_secs_f64();
+        metrics::gauge!(names::LOG_LAG_SECONDS, &labels).set(seconds);
+    }
 }
 
 /// A connection that reconnects by itself and never makes a caller wait long for a server that is away.

@@ -13,6 +13,7 @@ use crate::event::to_field;
 use crate::id::{AccountId, EntryId, MessageId, MessageNo, Nonce, Partition, Position, RoomId};
 use crate::keys;
 use crate::store::seeds::{self, Seeds, StoredSend};
+use crate::telemetry::names;
 
 /// How long all tries of one append may take together. What is not known by then is answered `unavailable`.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -137,7 +138,7 @@ impl Producer {
             Ok(_) => "ok",
             Err(error) => error.code().as_str(),
         };
-        metrics::counter!("hubbub_appends_total", "outcome" => label).increment(1);
+        metrics::counter!(names::APPENDS, "outcome" => label).increment(1);
         outcome
     }
 

@@ -1,7 +1,6 @@
 //! The start-up check of Redis: what is accepted must be in a file that a crash can't take back.
 
-use redis::aio::ConnectionManager;
-
+use super::Log;
 use crate::error::Error;
 
 /// A setting that breaks a promise: its name, what it must be, what it is.
@@ -53,22 +52,24 @@ impl SettingsReport {
     }
 }
 
-/// Compares the server's settings with what the promises rest on.
-pub async fn check_settings(redis: &mut ConnectionManager) -> Result<SettingsReport, Error> {
-    let mut report = SettingsReport::default();
-    for (name, wanted) in WANTED {
-        let answer: Result<Vec<String>, redis::RedisError> =
-            redis::cmd("CONFIG").arg("GET").arg(name).query_async(redis).await;
-        match answer {
-            Ok(pair) => {
-                let found = pair.into_iter().nth(1).unwrap_or_default();
-                if found != wanted {
-                    report.findings.push(Finding { name, wanted, found });
+impl Log {
+    /// Compares the server's settings with what the promises rest on.
+    pub async fn check_settings(&self) -> Result<SettingsReport, Error> {
+        let mut report = SettingsReport::default();
+        for (name, wanted) in WANTED {
+            let answer: Result<Vec<String>, redis::RedisError> =
+                redis::cmd("CONFIG").arg("GET").arg(name).query_async(&mut self.redis.clone()).await;
+            match answer {
+                Ok(pair) => {
+                    let found = pair.into_iter().nth(1).unwrap_or_default();
+                    if found != wanted {
+                        report.findings.push(Finding { name, wanted, found });
+                    }
                 }
+                Err(error) if crate::error::is_redis_away(&error) => return Err(error.into()),
+                Err(_) => report.unknown = true,
             }
-            Err(error) if crate::error::is_redis_away(&error) => return Err(error.into()),
-            Err(_) => report.unknown = true,
         }
+        Ok(report)
     }
-    Ok(report)
 }

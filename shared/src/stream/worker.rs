@@ -11,10 +11,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::id::{BootId, Partition};
+use crate::shutdown::Shutdown;
+use crate::telemetry::{Health, names};
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,9 @@ pub trait Office: Send + Sync + 'static {
     type Hold: Clone + Send + Sync + 'static;
     /// The work on one partition.
     type Work: Work;
+
+    /// The group whose work this is, as operators know it.
+    const GROUP: &'static str;
 
     /// The partition of a hold.
     fn partition(hold: &Self::Hold) -> Partition;
@@ -68,7 +72,7 @@ pub trait Office: Send + Sync + 'static {
 
 struct Running<H> {
     hold: H,
-    stop: CancellationToken,
+    stop: Shutdown,
     task: JoinHandle<()>,
 }
 
@@ -92,21 +96,29 @@ impl<O: Office> Crew<O> {
         self.running.len()
     }
 
-    /// Renews, hands on and takes over, every sixth of a lease, until `stop`; then gives everything back.
-    pub async fn run(mut self, lease: Duration, stop: CancellationToken) {
+    /// Renews, hands on and takes over, every sixth of a lease, until `stop`; then gives everything back. `health` tells
+    /// whether that goes well.
+    pub async fn run(mut self, lease: Duration, health: Health, stop: Shutdown) {
         let mut failing = false;
-        while !stop.is_cancelled() {
+        while !stop.begun() {
             match self.tick().await {
-                Ok(()) => failing = false,
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::warn!(%error, "leases can't be kept up; trying on");
+                Ok(()) => {
+                    failing = false;
+                    health.set_ready();
                 }
-                Err(_) => {}
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(%error, "leases can't be kept up; trying on");
+                    }
+                    failing = true;
+                    health.set_broken("leases can't be kept up");
+                }
             }
-            metrics::gauge!("hubbub_leases_held").set(u32::try_from(self.holds()).unwrap_or(u32::MAX));
-            let _ = tokio::time::timeout(lease / 6, stop.cancelled()).await;
+            let held = u32::try_from(self.holds()).unwrap_or(u32::MAX);
+            metrics::gauge!(names::LEASES_HELD, "group" => O::GROUP).set(held);
+            let _ = tokio::time::timeout(lease / 6, stop.wait()).await;
         }
+        health.set_draining();
         self.go().await;
     }
 
@@ -144,7 +156,7 @@ impl<O: Office> Crew<O> {
             let keep = still.contains(partition);
             if !keep {
                 tracing::warn!(partition = partition.number(), "lease lost");
-                running.stop.cancel();
+                running.stop.begin();
             }
             keep
         });
@@ -163,7 +175,7 @@ impl<O: Office> Crew<O> {
             return Ok(());
         }
         for running in &stopped {
-            running.stop.cancel();
+            running.stop.begin();
         }
         let mut holds = Vec::new();
         for running in stopped {
@@ -181,7 +193,7 @@ impl<O: Office> Crew<O> {
     fn begin(&mut self, hold: O::Hold) {
         let partition = O::partition(&hold);
         tracing::info!(partition = partition.number(), "lease taken");
-        let stop = CancellationToken::new();
+        let stop = Shutdown::new();
         let task = tokio::spawn(work_until(self.office.begin(hold.clone()), partition, stop.clone()));
         self.running.insert(partition, Running { hold, stop, task });
     }
@@ -195,9 +207,9 @@ fn owner(partition: Partition, alive: &[BootId]) -> Option<BootId> {
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MOST: Duration = Duration::from_secs(1);
 
-async fn work_until(mut work: impl Work, partition: Partition, stop: CancellationToken) {
+async fn work_until(mut work: impl Work, partition: Partition, stop: Shutdown) {
     let mut backoff = BACKOFF_FIRST;
-    while !stop.is_cancelled() {
+    while !stop.begun() {
         match work.step().await {
             Ok(Progress::LostLease) => return,
             Ok(Progress::Worked | Progress::Idle) => backoff = BACKOFF_FIRST,
@@ -205,7 +217,7 @@ async fn work_until(mut work: impl Work, partition: Partition, stop: Cancellatio
                 if backoff == BACKOFF_FIRST {
                     tracing::warn!(partition = partition.number(), %error, "a turn failed; repeating it");
                 }
-                let _ = tokio::time::timeout(backoff, stop.cancelled()).await;
+                let _ = tokio::time::timeout(backoff, stop.wait()).await;
                 backoff = (backoff * 2).min(BACKOFF_MOST);
             }
         }

@@ -1,0 +1,183 @@
+//! Handing a partition's entries on to the nodes that want them. Losing the race against another owner, or repeating a
+//! batch, does no harm: the hub drops what it has seen.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use shared::Error;
+use shared::bus::{Bus, Delivery, Notice, Topic};
+use shared::event::Envelope;
+use shared::id::{BootId, EntryId, Partition};
+use shared::keys;
+use shared::stream::{Cursor, Log, Progress, Reading, Work};
+
+/// Entries that go out together.
+const BATCH: usize = 256;
+/// How long one turn waits for a first entry.
+const WAIT: Duration = Duration::from_millis(500);
+/// How often the place is saved: what lies between is handed on again by a successor.
+const SAVE_EVERY: Duration = Duration::from_millis(200);
+/// How often the place is published as a consumer group.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// Failed turns after which nodes that take nothing are told to start anew.
+const TRIES_MAX: u32 = 10;
+
+/// The work on one partition.
+pub struct Fanout {
+    log: Log,
+    bus: Bus,
+    partition: Partition,
+    cursor: Option<Cursor>,
+    saved: Option<EntryId>,
+    saved_at: Instant,
+    published_at: Instant,
+    oldest_ms: Option<i64>,
+    failures: BTreeMap<BootId, u32>,
+}
+
+impl Fanout {
+    pub(crate) fn new(log: Log, bus: Bus, partition: Partition) -> Self {
+        let now = Instant::now();
+        Self {
+            log,
+            bus,
+            partition,
+            cursor: None,
+            saved: None,
+            saved_at: now,
+            published_at: now,
+            oldest_ms: None,
+            failures: BTreeMap::new(),
+        }
+    }
+
+    /// Goes on where the last owner was; without a word from one, at the end of the log, after all nodes were told to
+    /// look for themselves.
+    async fn find_place(&mut self) -> Result<Cursor, Error> {
+        if let Some(at) = self.bus.fanout_cursor(self.partition).await? {
+            self.saved = Some(at);
+            return Ok(self.log.cursor(self.partition, at));
+        }
+        let end = self.log.state(self.partition).await?.newest.unwrap_or_default();
+        self.tell_all(Notice::CompareHeads(self.partition)).await?;
+        self.bus.save_fanout_cursor(self.partition, end).await?;
+        self.saved = Some(end);
+        Ok(self.log.cursor(self.partition, end))
+    }
+
+    async fn turn(&mut self, cursor: &mut Cursor) -> Result<Progress, Error> {
+        let envelopes = cursor.read(Reading::Blocking(WAIT), BATCH).await?;
+        let Some(last) = envelopes.last() else {
+            self.oldest_ms = None;
+            self.note_place(cursor.at).await?;
+            return Ok(Progress::Idle);
+        };
+        let last = last.entry;
+        self.oldest_ms = Some(envelopes[0].at_ms);
+        if is_hole(cursor.at, envelopes[0].entry) {
+            tracing::warn!(partition = self.partition.number(), after = %cursor.at, "entries are missing from the log");
+            self.tell_all(Notice::CompareHeads(self.partition)).await?;
+        }
+        self.hand_on(&envelopes).await?;
+        cursor.at = last;
+        self.note_place(last).await?;
+        Ok(Progress::Worked)
+    }
+
+    async fn hand_on(&mut self, envelopes: &[Envelope]) -> Result<(), Error> {
+        let topics = crate::audience::topics(envelopes);
+        let routes = self.bus.routes(&topics).await?;
+        let batches = crate::audience::by_node(envelopes, &topics, &routes);
+        let sent = join_all(batches.iter().map(|(node, batch)| self.bus.deliver(*node, batch))).await;
+        let mut failed = None;
+        for (node, outcome) in batches.into_keys().zip(sent) {
+            match outcome {
+                Ok(Delivery::Taken) => {
+                    self.failures.remove(&node);
+                }
+                Ok(Delivery::Gone) => self.forget(node, &topics).await?,
+                Err(error) => failed = self.excuse(node, error).await?.or(failed),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// A node that is no more: nobody should look it up again.
+    async fn forget(&mut self, node: BootId, topics: &[Topic]) -> Result<(), Error> {
+        self.failures.remove(&node);
+        for topic in topics {
+            self.bus.unregister(*topic, node).await?;
+        }
+        Ok(())
+    }
+
+    /// A call that failed is repeated with its whole batch; but one node must not hold up all others for ever.
+    async fn excuse(&mut self, node: BootId, error: Error) -> Result<Option<Error>, Error> {
+        let failures = self.failures.entry(node).or_default();
+        *failures += 1;
+        if *failures < TRIES_MAX {
+            return Ok(Some(error));
+        }
+        tracing::error!(%node, %error, "a node's inbox can't be written; it must start anew");
+        self.failures.remove(&node);
+        self.bus.expel(node).await?;
+        Ok(None)
+    }
+
+    async fn tell_all(&self, notice: Notice) -> Result<(), Error> {
+        for node in self.bus.nodes().await? {
+            self.bus.deliver(node, std::slice::from_ref(&notice)).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_place(&mut self, at: EntryId) -> Result<(), Error> {
+        if self.saved != Some(at) && self.saved_at.elapsed() >= SAVE_EVERY {
+            self.bus.save_fanout_cursor(self.partition, at).await?;
+            self.saved = Some(at);
+            self.saved_at = Instant::now();
+        }
+        if self.published_at.elapsed() >= PUBLISH_EVERY {
+            self.log.publish_fanout(self.partition, at).await?;
+            let state = self.log.state(self.partition).await?;
+            state.report_lag(self.partition, keys::FANOUT, at, self.oldest_ms);
+            state.report_lag(self.partition, keys::PERSISTER, state.watermark, None);
+            self.published_at = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+/// Whether entries are missing between where we were and what was read. An epoch may end anywhere, so its first entry
+/// follows upon anything.
+fn is_hole(at: EntryId, first: EntryId) -> bool {
+    first != at.next() && !(first.epoch > at.epoch && first.pseq == 1)
+}
+
+impl Work for Fanout {
+    async fn step(&mut self) -> Result<Progress, Error> {
+        let mut cursor = match self.cursor.take() {
+            Some(cursor) => cursor,
+            None => self.find_place().await?,
+        };
+        let outcome = self.turn(&mut cursor).await;
+        self.cursor = Some(cursor);
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hole_is_told_from_a_new_epoch() {
+        let entry = |epoch, pseq| EntryId { epoch, pseq };
+        assert!(!is_hole(entry(1, 4), entry(1, 5)));
+        assert!(is_hole(entry(1, 4), entry(1, 6)));
+        assert!(!is_hole(entry(1, 4), entry(2, 1)));
+        assert!(is_hole(entry(1, 4), entry(2, 2)));
+        assert!(!is_hole(entry(0, 0), entry(1, 1)));
+    }
+}

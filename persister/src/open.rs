@@ -1,0 +1,90 @@
+//! Opening a partition: every start of the log's Redis is a new epoch.
+//!
+//! Whether a restart kept everything can't be told from here: what was accepted but not stored may be gone, and its numbers
+//! must not be given again. So the owner stores whatever survived, moves Postgres to a new epoch, and only then lets this
+//! run of Redis take appends. Each step is guarded against whatever may happen in between: the row by its fence and its
+//! old value, the script by the run id that was seen at first.
+
+use shared::Error;
+use shared::id::EntryId;
+use shared::store::partitions;
+use shared::stream::{Progress, Reading, State};
+
+use crate::persist::Persist;
+
+impl Persist {
+    /// Opens the log for the run of Redis that `state` was read from. Refused when that run was replaced meanwhile: the
+    /// next chores begin again.
+    pub(crate) async fn open(&mut self, state: State) -> Result<Progress, Error> {
+        let partition = self.hold.partition;
+        if self.store_survivors().await? == Progress::LostLease {
+            return Ok(Progress::LostLease);
+        }
+        if state.open && state.epoch.is_some_and(|epoch| epoch > self.hold.watermark.epoch) {
+            return self.adopt(&state).await;
+        }
+        if state.open && state.epoch == Some(self.hold.watermark.epoch) {
+            return Ok(Progress::Worked);
+        }
+        let epoch = state.epoch.unwrap_or(0).max(self.hold.watermark.epoch) + 1;
+        let opened = EntryId { epoch, pseq: 0 };
+        if !partitions::advance(&self.pool, &self.hold, opened).await? {
+            return Ok(Progress::LostLease);
+        }
+        self.hold.watermark = opened;
+        self.cursor.at = opened;
+        if self.log.open(partition, &state.run, epoch).await? {
+            tracing::info!(partition = partition.number(), epoch, "log opened");
+            Ok(Progress::Worked)
+        } else {
+            Err(Error::unavailable("the log's Redis was replaced while it was being opened"))
+        }
+    }
+
+    /// Postgres came back from before the log's epoch, and the log has nothing left to read: go on where it is.
+    async fn adopt(&mut self, state: &State) -> Result<Progress, Error> {
+        let at = EntryId { epoch: state.epoch.unwrap_or(0), pseq: state.head };
+        if !partitions::advance(&self.pool, &self.hold, at).await? {
+            return Ok(Progress::LostLease);
+        }
+        tracing::error!(partition = self.hold.partition.number(), after = %self.hold.watermark, at = %at,
+            "Postgres is older than the log; what neither of them has is lost");
+        self.hold.watermark = at;
+        self.cursor.at = at;
+        Ok(Progress::Worked)
+    }
+
+    async fn store_survivors(&mut self) -> Result<Progress, Error> {
+        loop {
+            match self.store_some(Reading::Now).await? {
+                Progress::Worked => {}
+                ended => return Ok(ended),
+            }
+        }
+    }
+
+    /// Entries between the watermark and `found` are in neither place. If this worker is still the owner, that is put on
+    /// record and the partition goes on behind the gap, in a new epoch.
+    pub(crate) async fn lost_range(&mut self, found: EntryId) -> Result<Progress, Error> {
+        let partition = self.hold.partition;
+        let row = partitions::read(&self.pool, partition).await?;
+        if row.fence != self.hold.fence {
+            return Ok(Progress::LostLease);
+        }
+        if row.watermark != self.hold.watermark {
+            self.hold.watermark = row.watermark;
+            self.cursor.at = row.watermark;
+            return Ok(Progress::Worked);
+        }
+        self.log.close(partition).await?;
+        let before = EntryId { epoch: found.epoch, pseq: found.pseq - 1 };
+        if !partitions::record_loss(&self.pool, &self.hold, before).await? {
+            return Ok(Progress::LostLease);
+        }
+        tracing::error!(partition = partition.number(), after = %self.hold.watermark, before = %found,
+            "entries are lost: neither the log nor Postgres has them");
+        self.hold.watermark = before;
+        self.cursor.at = before;
+        Ok(Progress::Worked)
+    }
+}

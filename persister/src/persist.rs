@@ -1,0 +1,200 @@
+//! Storing a partition's entries: one transaction per batch, whose first statement moves the fenced watermark. If that
+//! statement moves nothing, somebody else is the owner and nothing of the batch is stored; if the transaction is stored, so
+//! is its place. A crash anywhere is a replay that changes nothing.
+
+use std::time::{Duration, Instant};
+
+use shared::event::Envelope;
+use shared::id::EntryId;
+use shared::store::partitions::{self, Hold};
+use shared::store::{effects, live};
+use shared::stream::dead_letter::{self, Verdict};
+use shared::stream::{Cursor, Log, Progress, Reading, Work, trim};
+use shared::{Error, telemetry::names};
+use sqlx::PgPool;
+
+use crate::row::{self, Rows};
+
+/// Entries in one transaction at most.
+const BATCH: usize = 500;
+/// How long one turn waits for a first entry.
+const WAIT: Duration = Duration::from_millis(500);
+/// How often the owner looks whether the log is open, publishes its group, and trims.
+const CHORES_EVERY: Duration = Duration::from_secs(1);
+
+/// The work on one partition.
+pub struct Persist {
+    pub(crate) log: Log,
+    pub(crate) pool: PgPool,
+    pub(crate) hold: Hold,
+    pub(crate) cursor: Cursor,
+    chores_at: Option<Instant>,
+    published: Option<EntryId>,
+}
+
+/// How a transaction ended when it did not fail.
+enum Stored {
+    Done,
+    Fenced,
+}
+
+impl Persist {
+    /// Begins where `hold` says that Postgres is.
+    #[must_use]
+    pub fn new(log: Log, pool: PgPool, hold: Hold) -> Self {
+        let cursor = log.cursor(hold.partition, hold.watermark);
+        Self { log, pool, hold, cursor, chores_at: None, published: None }
+    }
+
+    async fn turn(&mut self) -> Result<Progress, Error> {
+        if self.chores_at.is_none_or(|at| at.elapsed() >= CHORES_EVERY)
+            && let Progress::LostLease = self.chores().await?
+        {
+            return Ok(Progress::LostLease);
+        }
+        self.store_some(Reading::Blocking(WAIT)).await
+    }
+
+    /// What the owner does besides storing: opening the log after every start of Redis, publishing, trimming.
+    async fn chores(&mut self) -> Result<Progress, Error> {
+        let state = self.log.state(self.hold.partition).await?;
+        if !state.open || state.epoch != Some(self.hold.watermark.epoch) {
+            if let Progress::LostLease = self.open(state).await? {
+                return Ok(Progress::LostLease);
+            }
+        }
+        let at = self.hold.watermark;
+        if self.published != Some(at) {
+            self.log.publish_watermark(self.hold.partition, at, true).await?;
+            self.published = Some(at);
+        }
+        trim(&self.log, self.hold.partition).await?;
+        self.chores_at = Some(Instant::now());
+        Ok(Progress::Idle)
+    }
+
+    /// Reads and stores one batch.
+    pub(crate) async fn store_some(&mut self, reading: Reading) -> Result<Progress, Error> {
+        let envelopes = self.cursor.read(reading, BATCH).await?;
+        let Some(first) = envelopes.first() else { return Ok(Progress::Idle) };
+        if is_hole(self.hold.watermark, first.entry) {
+            return self.lost_range(first.entry).await;
+        }
+        self.store(&envelopes).await
+    }
+
+    /// Stores a batch; what some value in it makes impossible is bisected out and parked.
+    async fn store(&mut self, envelopes: &[Envelope]) -> Result<Progress, Error> {
+        let mut waiting = vec![envelopes];
+        while let Some(part) = waiting.pop() {
+            let partitions = self.log.partitions();
+            let outcome = match self.store_rows(part, row::rows(part, partitions)).await {
+                Err(error) => match dead_letter::judge(&error) {
+                    Verdict::Poison if part.len() > 1 => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        waiting.extend([second, first]);
+                        continue;
+                    }
+                    Verdict::Poison => self.park(&part[0], &error).await?,
+                    Verdict::Away => return self.look_again(error.into()).await,
+                    Verdict::Bug => {
+                        tracing::error!(partition = self.hold.partition.number(), %error, "storing stopped: this is a bug");
+                        return Err(error.into());
+                    }
+                },
+                Ok(stored) => stored,
+            };
+            if let Stored::Fenced = outcome {
+                return Ok(Progress::LostLease);
+            }
+        }
+        Ok(Progress::Worked)
+    }
+
+    async fn park(&mut self, envelope: &Envelope, error: &sqlx::Error) -> Result<Stored, Error> {
+        let state = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .map(std::borrow::Cow::into_owned);
+        let rows = row::parked(envelope, state, &error.to_string(), self.log.partitions());
+        Ok(self.store_rows(std::slice::from_ref(envelope), rows).await?)
+    }
+
+    async fn store_rows(&mut self, envelopes: &[Envelope], rows: Rows<'_>) -> Result<Stored, sqlx::Error> {
+        let Some(last) = envelopes.last() else { return Ok(Stored::Done) };
+        let mut tx = self.pool.begin().await?;
+        if !partitions::advance(&mut *tx, &self.hold, last.entry).await? {
+            return Ok(Stored::Fenced);
+        }
+        effects::insert_messages(&mut tx, &rows.messages).await?;
+        effects::apply_likes(&mut tx, &rows.likes).await?;
+        if !rows.sightings.is_empty() {
+            live::see(&mut *tx, &rows.sightings).await?;
+        }
+        effects::move_heads(&mut *tx, &rows.heads, &rows.newest).await?;
+        for parking in &rows.parked {
+            dead_letter::park(&mut *tx, parking).await?;
+        }
+        tx.commit().await?;
+        self.note_stored(envelopes, rows.parked.len());
+        self.publish(last.entry).await;
+        Ok(Stored::Done)
+    }
+
+    fn note_stored(&mut self, envelopes: &[Envelope], parked: usize) {
+        let now = chrono::Utc::now().timestamp_millis();
+        for envelope in envelopes {
+            let delay = u64::try_from(now - envelope.at_ms).unwrap_or(0);
+            metrics::histogram!(names::PERSIST_DELAY).record(Duration::from_millis(delay).as_secs_f64());
+        }
+        if parked > 0 {
+            tracing::error!(
+                partition = self.hold.partition.number(),
+                parked,
+                "entries can't be stored and were parked"
+            );
+            metrics::counter!(names::DEAD_LETTERS).increment(parked as u64);
+        }
+        if let Some(last) = envelopes.last() {
+            self.hold.watermark = last.entry;
+            self.cursor.at = last.entry;
+        }
+    }
+
+    /// Tells the log what is stored. Late is harmless, so a failure is left to the next chores.
+    async fn publish(&mut self, at: EntryId) {
+        if self.log.publish_watermark(self.hold.partition, at, false).await.is_err() {
+            self.chores_at = None;
+        }
+    }
+
+    /// After an error of which nobody knows whether the COMMIT happened: the row says.
+    async fn look_again(&mut self, error: Error) -> Result<Progress, Error> {
+        let Ok(row) = partitions::read(&self.pool, self.hold.partition).await else { return Err(error) };
+        if row.fence != self.hold.fence {
+            return Ok(Progress::LostLease);
+        }
+        self.hold.watermark = row.watermark;
+        self.cursor.at = row.watermark;
+        self.published = None;
+        self.chores_at = None;
+        Err(error)
+    }
+}
+
+/// Whether entries are missing between the watermark and what was read. An epoch may end anywhere, so its first entry
+/// follows upon anything.
+fn is_hole(watermark: EntryId, first: EntryId) -> bool {
+    first != watermark.next() && !(first.epoch > watermark.epoch && first.pseq == 1)
+}
+
+impl Work for Persist {
+    async fn step(&mut self) -> Result<Progress, Error> {
+        let outcome = self.turn().await;
+        if outcome.is_err() {
+            // Whatever failed may have been Redis being replaced: look before anything else is stored.
+            self.chores_at = None;
+        }
+        outcome
+    }
+}
