@@ -1,5 +1,6 @@
 //! All suites in one test binary.
 
+mod auth;
 mod servers;
 mod store;
 mod supply_chain;

@@ -3,6 +3,7 @@
 //! Every statement names the schema `hubbub`, takes its values as bound parameters only, and is prepared once per
 //! connection. Nothing here needs DDL rights but [`migrate`].
 
+pub mod accounts;
 pub mod effects;
 pub mod live;
 pub mod messages;
@@ -12,9 +13,10 @@ pub mod seeds;
 
 use std::time::Duration;
 
+pub use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::{Connection as _, PgExecutor, PgPool, Row as _};
+use sqlx::{Connection as _, PgExecutor, Row as _};
 
 use crate::error::Error;
 use crate::id::{EntryId, Partition, Position};

@@ -1,0 +1,63 @@
+//! `Caller` as an argument: a handler that names it is reached only by somebody who was let in, from a page that may
+//! talk to us.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
+use shared::error::Error;
+
+use super::answer::Refused;
+use super::origin::{Asked, is_upgrade};
+use super::{Authenticator, Caller, Credential, Via};
+
+impl Authenticator {
+    /// Lets the sender of an ordinary request in.
+    pub(crate) async fn authenticate_request(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Error> {
+        let credential = Credential::of_request(headers);
+        self.check_origin(method, headers, is_upgrade(headers), credential.as_ref())?;
+        self.authenticate(credential).await
+    }
+
+    /// Lets the opener of a raw WebSocket in, who may give the token in the query. Nothing else may: queries end up in
+    /// the logs of everything on the way.
+    pub(crate) async fn authenticate_upgrade(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Result<Caller, Error> {
+        let credential = Credential::of_upgrade(headers, query);
+        self.check_origin(method, headers, true, credential.as_ref())?;
+        self.authenticate(credential).await
+    }
+
+    fn check_origin(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        is_upgrade: bool,
+        credential: Option<&Credential>,
+    ) -> Result<(), Error> {
+        let has_cookie_credential = credential.is_some_and(|credential| credential.via == Via::Cookie);
+        self.origins.check(Asked { method, headers, is_upgrade, has_cookie_credential })
+    }
+}
+
+impl<S> FromRequestParts<S> for Caller
+where
+    Arc<Authenticator>: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let authenticator = Arc::<Authenticator>::from_ref(state);
+        Ok(authenticator.authenticate_request(&parts.method, &parts.headers).await?)
+    }
+}
