@@ -85,7 +85,7 @@ impl Authenticator {
         };
         let account = patiently(PATIENCE, accounts::see(&self.pool, &seen)).await?;
         self.forget(id).await;
-        let token = self.sessions.token(&name, &account, Utc::now(), DEV_LOGIN_LIFETIME)?;
+        let token = self.sessions.token(&name, &account, seen.roles, Utc::now(), DEV_LOGIN_LIFETIME)?;
         Ok((token, AccountBody::from(&account)))
     }
 }
