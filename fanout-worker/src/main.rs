@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => shared::telemetry::refuse_to_start(error.as_ref()),
+        Err(error) => telemetry::refuse_to_start(error.as_ref()),
     }
 }
 

@@ -17,13 +17,13 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::answer::Refused;
 use super::claims::{NAME_CHARS_MAX, account_of, clean_name, uuid_of};
 use super::issuer::OWN;
 use super::origin::Asked;
 use super::routes::AccountBody;
 use super::session::DEV_LOGIN_LIFETIME;
 use super::{Authenticator, PATIENCE, patiently};
+use crate::respond::Failure;
 
 /// Who somebody wants to be.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -58,7 +58,7 @@ async fn dev_login(
     method: Method,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Refused> {
+) -> Result<Response, Failure> {
     let asked = Asked { method: &method, headers: &headers, is_upgrade: false, has_cookie_credential: false };
     authenticator.origins.check(asked)?;
     let (token, account) = authenticator.sign_in_by_name(&body).await?;
@@ -85,7 +85,7 @@ impl Authenticator {
         };
         let account = patiently(PATIENCE, accounts::see(&self.pool, &seen)).await?;
         self.forget(id).await;
-        let token = self.sessions.token(&name, &account, seen.roles, Utc::now(), DEV_LOGIN_LIFETIME)?;
+        let token = self.sessions.token(&name, &account, Utc::now(), DEV_LOGIN_LIFETIME)?;
         Ok((token, AccountBody::from(&account)))
     }
 }

@@ -8,9 +8,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use shared::error::Error;
 
-use super::answer::Refused;
 use super::origin::{Asked, is_upgrade};
 use super::{Authenticator, Caller, Credential, Via};
+use crate::respond::Failure;
 
 impl Authenticator {
     /// Lets the sender of an ordinary request in.
@@ -54,9 +54,9 @@ where
     Arc<Authenticator>: FromRef<S>,
     S: Send + Sync,
 {
-    type Rejection = Refused;
+    type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let authenticator = Arc::<Authenticator>::from_ref(state);
         Ok(authenticator.authenticate_request(&parts.method, &parts.headers).await?)
     }

@@ -4,7 +4,6 @@
 //! The hot path asks no database: an account is cached, is read again after seconds, and when Postgres is away goes on
 //! for minutes, because accepting messages must not depend on Postgres. Somebody never seen before has to wait for it.
 
-mod answer;
 mod claims;
 pub(crate) mod client_ip;
 pub(crate) mod credential;

@@ -15,8 +15,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::answer::Refused;
 use super::{Authenticator, Caller};
+use crate::respond::Failure;
 
 /// An account as its own person sees it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -93,7 +93,7 @@ async fn me(caller: Caller) -> Json<AccountBody> {
 async fn logout(
     State(authenticator): State<Arc<Authenticator>>,
     caller: Caller,
-) -> Result<Response, Refused> {
+) -> Result<Response, Failure> {
     authenticator.revoke(caller.account.id).await?;
     let cookie = [(header::SET_COOKIE, authenticator.sessions.clearing_cookie())];
     Ok((StatusCode::NO_CONTENT, cookie).into_response())

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use shared::config::Secret;
 use shared::error::Error;
-use shared::user::{Account, Roles};
+use shared::user::Account;
 
 use super::issuer::OWN;
 
@@ -47,13 +47,11 @@ impl Sessions {
         Self { key: EncodingKey::from_secret(key.expose().as_bytes()), secure }
     }
 
-    /// A token by which the bearer is `account`, known to us as `subject`. It claims `roles`, not those in force: an
-    /// admin's override would else come back as a claim, and outlive the override.
+    /// A token by which the bearer is `account`, known to us as `subject`.
     pub(crate) fn token(
         &self,
         subject: &str,
         account: &Account,
-        roles: Roles,
         now: DateTime<Utc>,
         lifetime: TimeDelta,
     ) -> Result<String, Error> {
@@ -67,7 +65,7 @@ impl Sessions {
             username: &account.username,
             full_name: account.full_name.as_deref(),
             avatar: account.avatar.as_deref(),
-            roles: roles.to_names(),
+            roles: account.roles.to_names(),
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.key).map_err(Error::bug)
     }

@@ -41,6 +41,27 @@ impl<K: Hash + Eq + Clone> Counts<K> {
     }
 }
 
+impl<K: Hash + Eq + Clone> Counts<K> {
+    /// Every key that has places taken, with how many.
+    pub(crate) fn all(&self) -> Vec<(K, usize)> {
+        let taken = self.taken.lock().expect("nothing under this lock can panic");
+        taken.iter().map(|(key, count)| (key.clone(), *count)).collect()
+    }
+}
+
+impl<K: Hash + Eq> Place<K> {
+    /// Whose place it is.
+    pub(crate) fn key(&self) -> &K {
+        &self.key
+    }
+
+    /// How many places its key has taken, this one included.
+    pub(crate) fn taken(&self) -> usize {
+        let taken = self.taken.lock().expect("nothing under this lock can panic");
+        taken.get(&self.key).copied().unwrap_or(0)
+    }
+}
+
 impl<K: Hash + Eq> Drop for Place<K> {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().expect("nothing under this lock can panic");

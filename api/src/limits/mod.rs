@@ -1,8 +1,9 @@
 //! How much of anything one may have: every figure has a name, a unit and a reason, and is a setting `LIMIT_<NAME>`
 //! with the figure as default, so that a load test from one address can raise it.
 
-mod bucket;
+pub(crate) mod bucket;
 mod counts;
+mod node;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use shared::config::{Reader, Vars};
 
 pub(crate) use bucket::{Buckets, Rate, network_of};
 pub(crate) use counts::{Counts, Place};
+pub(crate) use node::{NodeLimits, SocketPlace};
 
 /// The figures in force.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -111,6 +111,11 @@ impl Log {
         self.partitions
     }
 
+    /// Whether the server answers at all.
+    pub async fn ping(&self) -> Result<(), Error> {
+        Ok(redis::cmd("PING").exec_async(&mut self.redis.clone()).await?)
+    }
+
     /// Who answers for `partition`, and whether it was opened.
     pub async fn state(&self, partition: Partition) -> Result<State, Error> {
         type Answer = (String, String, String, u32, u32, u32, String);

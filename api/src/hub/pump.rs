@@ -1,0 +1,167 @@
+//! From the inbox to the rooms, and what to do when the bus has forgotten this node.
+//!
+//! A node is alive as long as its word on the bus is. If that lapsed (the node was frozen, the bus was flushed) batches may
+//! have passed it by, and it would be deaf without knowing; so it takes a new name, registers everything again, and
+//! compares every room with the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shared::Error;
+use shared::bus::{Inbox, Notice};
+use shared::event::Envelope;
+use shared::id::{BootId, Partition, RoomId};
+use shared::shutdown::Shutdown;
+
+use crate::app::Shared;
+use crate::chat::{Happening, history};
+
+/// How long one read waits for a batch.
+const WAIT: Duration = Duration::from_millis(500);
+/// How often the node says that it is alive.
+const BEAT: Duration = Duration::from_secs(1);
+/// Without a word from the bus for so long, something may have been missed.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Heads are compared this often anyway.
+const COMPARE_EVERY: Duration = Duration::from_secs(30);
+/// Pause after the bus did not answer.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs until `stop`: reads the inbox and hands everything on.
+pub(crate) async fn run(app: Shared, stop: Shutdown) {
+    let mut pump = Pump {
+        inbox: None,
+        beat_at: None,
+        heard_at: Instant::now(),
+        compared_at: Instant::now(),
+        lacking: 0,
+    };
+    while !stop.begun() {
+        if let Err(error) = pump.turn(&app).await {
+            tracing::debug!(%error, "the bus does not answer");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    if let Err(error) = app.bus.close_inbox(app.hub.boot()).await {
+        tracing::debug!(%error, "the inbox is left to lapse");
+    }
+}
+
+struct Pump {
+    inbox: Option<Inbox>,
+    beat_at: Option<Instant>,
+    /// When the bus last answered a beat.
+    heard_at: Instant,
+    compared_at: Instant,
+    /// The number that the last beat found given but not arrived.
+    lacking: u64,
+}
+
+impl Pump {
+    async fn turn(&mut self, app: &Shared) -> Result<(), Error> {
+        if self.inbox.is_none() {
+            self.be_born(app).await?;
+        }
+        if self.beat_at.is_none_or(|at| at.elapsed() >= BEAT) {
+            self.beat(app).await?;
+        }
+        let Some(inbox) = self.inbox.as_mut() else { return Ok(()) };
+        let arrived = inbox.take(WAIT).await?;
+        dispatch(app, arrived.notices);
+        if arrived.missed {
+            tracing::info!("batches are missing from the inbox");
+            self.compare_heads(app);
+        }
+        Ok(())
+    }
+
+    /// A new life under a new name.
+    async fn be_born(&mut self, app: &Shared) -> Result<(), Error> {
+        let boot = BootId::draw();
+        let inbox = app.bus.open_inbox(boot, app.config.common.lease).await?;
+        app.hub.boot.store(Arc::new(boot));
+        for room in app.hub.all_rooms() {
+            room.register_again(app).await?;
+        }
+        app.hub.watch.say_everything_again();
+        tracing::info!(%boot, "this node is on the bus");
+        self.inbox = Some(inbox);
+        self.lacking = 0;
+        self.beat_at = Some(Instant::now());
+        self.heard_at = Instant::now();
+        self.compare_heads(app);
+        Ok(())
+    }
+
+    async fn beat(&mut self, app: &Shared) -> Result<(), Error> {
+        let read = self.inbox.as_ref().map_or(0, |inbox| inbox.read);
+        let given = app.bus.stay_alive(app.hub.boot(), app.config.common.lease, read).await?;
+        let was_silent = self.heard_at.elapsed() > SILENCE;
+        self.beat_at = Some(Instant::now());
+        self.heard_at = Instant::now();
+        let Some(given) = given else {
+            tracing::warn!("the bus has forgotten this node; it takes a new name");
+            self.inbox = None;
+            return Ok(());
+        };
+        // What was given before the last beat and has not arrived since will not arrive.
+        let lost = self.lacking > read;
+        self.lacking = given;
+        if lost || was_silent || self.compared_at.elapsed() > COMPARE_EVERY {
+            self.compare_heads(app);
+        }
+        Ok(())
+    }
+
+    fn compare_heads(&mut self, app: &Shared) {
+        self.compared_at = Instant::now();
+        let app = app.clone();
+        tokio::spawn(async move { compare_heads(&app, None).await });
+    }
+}
+
+/// Asks the log how far the rooms have come, and has what is missing fetched.
+async fn compare_heads(app: &Shared, partition: Option<Partition>) {
+    for room in app.hub.all_rooms() {
+        if partition.is_some_and(|partition| app.partition(room.id) != partition) || room.is_empty() {
+            continue;
+        }
+        match history::head(app, room.id).await {
+            Ok(head) => room.reach(app, head),
+            Err(error) => tracing::debug!(%error, room = %room.id, "a head can't be compared"),
+        }
+    }
+}
+
+/// Hands notices on: envelopes room by room in their order, the others as they come.
+fn dispatch(app: &Shared, notices: Vec<Notice>) {
+    let mut by_room: BTreeMap<RoomId, Vec<Envelope>> = BTreeMap::new();
+    for notice in notices {
+        match notice {
+            Notice::Envelope(envelope) => {
+                if let Some(room) = envelope.room {
+                    by_room.entry(room).or_default().push(envelope);
+                }
+            }
+            Notice::CompareHeads(partition) => {
+                let app = app.clone();
+                tokio::spawn(async move { compare_heads(&app, Some(partition)).await });
+            }
+            Notice::AccountChanged(account) => {
+                let app = app.clone();
+                tokio::spawn(async move { super::sweep::look_again(&app, Some(account)).await });
+            }
+            Notice::ViewerCount { room, count } => {
+                if let Some(room) = app.hub.known_room(room) {
+                    room.tell(Happening::ViewerCount(count));
+                }
+            }
+        }
+    }
+    for (id, envelopes) in by_room {
+        if let Some(room) = app.hub.known_room(id) {
+            room.deliver(app, envelopes);
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! One room on one node. Its newest events are kept in a ring, so that whoever joins or comes back soon is served from
+//! memory, under the same lock under which events go out: nothing can fall between the two.
+
+mod likes;
+mod ring;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use chrono::Utc;
+use shared::bus::Topic;
+use shared::event::Envelope;
+use shared::id::{BootId, Position, RoomId};
+use shared::telemetry::names;
+use shared::{Error, bus::Notice};
+
+use super::{Connection, Start};
+use crate::app::Shared;
+use crate::chat::history::{self, Replay};
+use crate::chat::{Happened, Happening};
+use crate::dialect::{self, Encoding};
+use likes::LikeFrames;
+use ring::Ring;
+
+/// Envelopes kept behind a hole while it is filled; what does not fit is fetched with the rest.
+const HELD_MAX: usize = 1_000;
+/// How long a hole may stay unfilled before the room goes on without.
+const FILL_WITHIN: Duration = Duration::from_secs(5);
+/// Pause between tries to fill a hole.
+const FILL_PAUSE: Duration = Duration::from_millis(100);
+
+pub(crate) struct Room {
+    pub(crate) id: RoomId,
+    /// Under which name of this node the room is registered. Held while registering, so that a room is never given up
+    /// while somebody takes it up.
+    registered: tokio::sync::Mutex<Option<BootId>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Everything up to here was given to the members that are live; none before the head was read.
+    last: Option<Position>,
+    members: Vec<Member>,
+    ring: Ring,
+    /// Arrived ahead of something that is missing.
+    held: BTreeMap<Position, Envelope>,
+    filling: bool,
+    likes: LikeFrames,
+    /// Since when nobody has been here.
+    empty_since: Option<Instant>,
+    /// Given up: whoever finds it must look for the room again.
+    retired: bool,
+}
+
+struct Member {
+    connection: Arc<Connection>,
+    /// Whether it was given everything up to `last`.
+    live: bool,
+}
+
+/// What to do after envelopes were taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Nothing,
+    Fill,
+}
+
+impl Room {
+    pub(crate) fn new(id: RoomId) -> Self {
+        let state = State {
+            last: None,
+            members: Vec::new(),
+            ring: Ring::default(),
+            held: BTreeMap::new(),
+            filling: false,
+            likes: LikeFrames::default(),
+            empty_since: Some(Instant::now()),
+            retired: false,
+        };
+        Self { id, registered: tokio::sync::Mutex::new(None), state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// Registers the room and reads its head, unless that was done; none when the room was given up meanwhile.
+    pub(crate) async fn open(&self, app: &Shared) -> Result<Option<Position>, Error> {
+        if let State { last: Some(last), retired: false, .. } = *self.lock() {
+            return Ok(Some(last));
+        }
+        let mut registered = self.registered.lock().await;
+        if self.lock().retired {
+            return Ok(None);
+        }
+        let boot = app.hub.boot();
+        if *registered != Some(boot) {
+            app.bus.register(Topic::Room(self.id), boot).await?;
+            *registered = Some(boot);
+        }
+        let head = history::head(app, self.id).await?;
+        let mut state = self.lock();
+        // Envelopes that came in meanwhile wait behind the head.
+        if let Some(last) = state.last {
+            return Ok(Some(last));
+        }
+        state.ring.begin(head);
+        state.last = Some(head);
+        Ok(Some(head))
+    }
+
+    /// Adds a member that is not live yet; false when the room was given up.
+    pub(crate) fn enter(&self, connection: &Arc<Connection>) -> bool {
+        let mut state = self.lock();
+        if state.retired {
+            return false;
+        }
+        state.empty_since = None;
+        state.members.push(Member { connection: connection.clone(), live: false });
+        true
+    }
+
+    pub(crate) fn leave(&self, connection: u64) {
+        let mut state = self.lock();
+        if let Some(at) = state.members.iter().position(|member| member.connection.id == connection) {
+            state.members.swap_remove(at);
+        }
+        if state.members.is_empty() {
+            state.empty_since = Some(Instant::now());
+        }
+    }
+
+    /// Gives a member what it lacks and makes it live.
+    pub(crate) async fn catch_up(
+        self: &Arc<Self>,
+        app: &Shared,
+        connection: &Connection,
+        mut start: Start,
+    ) -> Result<(), Error> {
+        while !self.lock().go_live(connection, start) {
+            let from = match history::replay(app, self.id, start.position()).await? {
+                Replay::Events { events, complete_to } => {
+                    connection.outbox.send(encode_all(connection.encoding, events.iter()));
+                    complete_to
+                }
+                Replay::Resync { head } => {
+                    if let Start::Resume(_) = start {
+                        let notice = resync(self.id, head);
+                        connection.outbox.send(encode_all(connection.encoding, std::iter::once(&notice)));
+                    }
+                    head
+                }
+            };
+            self.reach(app, from);
+            start = Start::Now(from);
+        }
+        Ok(())
+    }
+
+    /// Takes in what the inbox brought, in the order of the log.
+    pub(crate) fn deliver(self: &Arc<Self>, app: &Shared, envelopes: Vec<Envelope>) {
+        let after = self.lock().take_in(app, envelopes);
+        self.follow_up(app, after);
+    }
+
+    /// The log is known to have come to `head`: fetch what is missing up to there.
+    pub(crate) fn reach(self: &Arc<Self>, app: &Shared, head: Position) {
+        let after = {
+            let mut state = self.lock();
+            match state.last {
+                Some(last) if last < head && !state.filling => {
+                    state.filling = true;
+                    After::Fill
+                }
+                _ => After::Nothing,
+            }
+        };
+        self.follow_up(app, after);
+    }
+
+    /// Tells everybody who is live something that has no place in the order.
+    pub(crate) fn tell(&self, what: Happening) {
+        let state = self.lock();
+        let Some(position) = state.last else { return };
+        state.send(&[Arc::new(Happened { room: self.id, position, at: Utc::now(), what })]);
+    }
+
+    /// Sends like totals that were held back, if any are due.
+    pub(crate) fn flush_likes(&self) {
+        let mut state = self.lock();
+        let Some(position) = state.last else { return };
+        let due = state.likes.take_due(self.id, position, Instant::now());
+        state.send(&due);
+    }
+
+    fn follow_up(self: &Arc<Self>, app: &Shared, after: After) {
+        if after == After::Fill {
+            let (room, app) = (self.clone(), app.clone());
+            tokio::spawn(async move { room.fill(&app).await });
+        }
+    }
+
+    /// Fetches what is missing and gives it out before anything later.
+    async fn fill(&self, app: &Shared) {
+        let began = Instant::now();
+        loop {
+            let Some(last) = self.lock().last else { return };
+            match history::replay(app, self.id, last).await {
+                Ok(Replay::Events { events, complete_to }) => {
+                    if self.lock().filled(app, events, complete_to) {
+                        return;
+                    }
+                }
+                Ok(Replay::Resync { head }) => {
+                    tracing::info!(room = %self.id, from = %last, to = %head, "the room goes on from its head");
+                    self.lock().skip_to(app, self.id, head);
+                    return;
+                }
+                Err(error) if began.elapsed() < FILL_WITHIN => {
+                    tracing::debug!(%error, "a hole can't be filled yet")
+                }
+                Err(_) => {
+                    // No source: go on from the head, or wait while there is none.
+                    if let Ok(head) = history::head(app, self.id).await {
+                        self.lock().skip_to(app, self.id, head);
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(FILL_PAUSE).await;
+        }
+    }
+
+    /// Registers the room again, after this node had to take a new name.
+    pub(crate) async fn register_again(&self, app: &Shared) -> Result<(), Error> {
+        let mut registered = self.registered.lock().await;
+        let boot = app.hub.boot();
+        if registered.is_some() {
+            app.bus.register(Topic::Room(self.id), boot).await?;
+            *registered = Some(boot);
+        }
+        Ok(())
+    }
+
+    /// Gives the room up if nobody has been here for `idle`; true when it can be taken off the map.
+    pub(crate) async fn retire(&self, app: &Shared, idle: Duration) -> bool {
+        let mut registered = self.registered.lock().await;
+        {
+            let mut state = self.lock();
+            if state.empty_since.is_none_or(|since| since.elapsed() < idle) {
+                return false;
+            }
+            state.retired = true;
+        }
+        if let Some(boot) = registered.take()
+            && let Err(error) = app.bus.unregister(Topic::Room(self.id), boot).await
+        {
+            tracing::debug!(%error, room = %self.id, "a route is left to lapse");
+        }
+        true
+    }
+
+    /// Whether anybody is here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().members.is_empty()
+    }
+
+    /// Where a notice of this room goes.
+    pub(crate) async fn announce(&self, app: &Shared, notice: Notice) -> Result<(), Error> {
+        for nodes in app.bus.routes(&[Topic::Room(self.id)]).await? {
+            for node in nodes {
+                app.bus.deliver(node, std::slice::from_ref(&notice)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Makes a member live if memory holds everything behind `start`; sends that first.
+    fn go_live(&mut self, connection: &Connection, start: Start) -> bool {
+        let Some(missed) = self.last.and_then(|last| self.ring.behind(start, last)) else { return false };
+        connection.outbox.send(encode_all(connection.encoding, missed.iter().map(Arc::as_ref)));
+        if let Some(member) = self.members.iter_mut().find(|member| member.connection.id == connection.id) {
+            member.live = true;
+        }
+        true
+    }
+
+    fn take_in(&mut self, app: &Shared, envelopes: Vec<Envelope>) -> After {
+        let mut accepted = Vec::new();
+        for envelope in envelopes {
+            let position = envelope.position();
+            match self.last {
+                Some(last) if position <= last => {}
+                Some(last) if !self.filling && follows(last, position) => {
+                    self.accept(app, &envelope, position, &mut accepted);
+                }
+                _ if self.held.len() < HELD_MAX => {
+                    self.held.insert(position, envelope);
+                }
+                _ => {}
+            }
+        }
+        self.give_out(accepted);
+        if self.last.is_some() && !self.held.is_empty() && !self.filling {
+            self.filling = true;
+            return After::Fill;
+        }
+        After::Nothing
+    }
+
+    fn accept(
+        &mut self,
+        app: &Shared,
+        envelope: &Envelope,
+        position: Position,
+        accepted: &mut Vec<Arc<Happened>>,
+    ) {
+        self.last = Some(position);
+        if let Some(happened) = Happened::read(app.partitions(), envelope) {
+            accepted.push(Arc::new(happened));
+        }
+    }
+
+    /// Takes in what was fetched; true when nothing is missing any more.
+    fn filled(&mut self, app: &Shared, events: Vec<Happened>, complete_to: Position) -> bool {
+        let Some(last) = self.last else { return true };
+        let mut accepted: Vec<Arc<Happened>> =
+            events.into_iter().filter(|event| event.position > last).map(Arc::new).collect();
+        let mut last = last.max(complete_to);
+        self.last = Some(last);
+        while let Some((position, envelope)) = self.held.pop_first() {
+            if position <= last {
+                continue;
+            }
+            if !follows(last, position) {
+                self.held.insert(position, envelope);
+                break;
+            }
+            self.accept(app, &envelope, position, &mut accepted);
+            last = position;
+        }
+        self.give_out(accepted);
+        self.filling = !self.held.is_empty();
+        !self.filling
+    }
+
+    /// Goes on from `head`; what lies between is not shown, and everybody is told so.
+    fn skip_to(&mut self, app: &Shared, room: RoomId, head: Position) {
+        self.send(&[Arc::new(resync(room, head))]);
+        self.ring.begin(head);
+        self.last = Some(head);
+        self.filled(app, Vec::new(), head);
+        self.filling = false;
+        self.held.clear();
+    }
+
+    /// Remembers events and sends them to everybody who is live; like totals wait for their turn.
+    fn give_out(&mut self, events: Vec<Arc<Happened>>) {
+        if events.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let mut frames = Vec::with_capacity(events.len());
+        for event in events {
+            self.ring.push(event.clone());
+            match event.what {
+                Happening::LikesChanged { target, total } => self.likes.note(target, total),
+                _ => frames.push(event),
+            }
+        }
+        if let (Some(newest), Some(last)) = (self.ring.newest(), self.last) {
+            frames.extend(self.likes.take_due(newest.room, last, now));
+        }
+        self.send(&frames);
+    }
+
+    /// Encodes once per encoding, and writes the same bytes to every live member.
+    fn send(&self, events: &[Arc<Happened>]) {
+        if events.is_empty() {
+            return;
+        }
+        for encoding in Encoding::ALL {
+            let mut members = self
+                .members
+                .iter()
+                .filter(|member| member.live && member.connection.encoding == encoding)
+                .peekable();
+            if members.peek().is_none() {
+                continue;
+            }
+            let frames = encode_all(encoding, events.iter().map(Arc::as_ref));
+            let mut count = 0;
+            for member in members {
+                member.connection.outbox.send(frames.clone());
+                count += 1;
+            }
+            metrics::counter!(names::DELIVERIES, "dialect" => encoding.dialect())
+                .increment(count * events.len() as u64);
+        }
+        let now = Utc::now();
+        for event in events {
+            let latency = (now - event.at).to_std().unwrap_or_default();
+            metrics::histogram!(names::DELIVERY_LATENCY).record(latency.as_secs_f64());
+        }
+    }
+}
+
+fn follows(last: Position, next: Position) -> bool {
+    next.epoch == last.epoch && next.seq == last.seq + 1
+}
+
+fn resync(room: RoomId, head: Position) -> Happened {
+    Happened { room, position: head, at: Utc::now(), what: Happening::Resync }
+}
+
+fn encode_all<'a>(encoding: Encoding, events: impl Iterator<Item = &'a Happened>) -> Bytes {
+    let mut frames = BytesMut::new();
+    for frame in events.filter_map(|event| dialect::encode(encoding, event)) {
+        frames.extend_from_slice(&frame);
+    }
+    frames.freeze()
+}
