@@ -26,6 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// restarted must find its port still free, and no client socket may have been given it meanwhile.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
+/// A file of this name in a folder of [`fresh_folder`] holds the id of a container, which the watchdog removes.
+pub(crate) const CONTAINER_FILE: &str = "container";
+
 /// The root folder of this test process, and the pipe whose end is the end of everything in it.
 struct Root {
     path: PathBuf,
@@ -61,6 +64,7 @@ impl Root {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         let script = r#"cat >/dev/null
             for file in "$1"/*/pid; do [ -f "$file" ] && kill -KILL "$(cat "$file")" 2>/dev/null; done
+            ids=$(cat "$1"/*/container 2>/dev/null) && docker rm --force --volumes $ids
             for again in 1 2 3 4 5; do rm -rf "$1" 2>/dev/null && break; sleep 1; done"#;
         // Its own process group, or Ctrl-C at the terminal would end the watchdog before its turn.
         let mut watchdog = Command::new("sh")

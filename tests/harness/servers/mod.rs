@@ -3,15 +3,16 @@
 //! | `TEST_BACKEND` | servers | chosen by itself when |
 //! |---|---|---|
 //! | `given` | the URLs in `TEST_DATABASE_URL`, `TEST_REDIS_URL` and `TEST_BUS_REDIS_URL` | the first of them is set |
-//! | `containers` | testcontainers | a Docker engine answers and images are named |
+//! | `containers` | testcontainers | a Docker engine answers |
 //! | `local` | private servers on free ports of this machine | otherwise |
 //!
-//! The backends differ in one thing only: faults (stop, kill, pause) need servers that are ours to break,
-//! so they are refused on given ones.
+//! The backends differ in one thing only: faults (stop, kill, pause) need servers that are ours to break, so
+//! they are refused on given ones.
 
+mod containers;
 mod given;
-mod local;
 mod postgres;
+mod private;
 mod redis;
 
 use std::fmt;
@@ -25,6 +26,8 @@ pub use redis::Redis;
 pub enum Backend {
     /// Servers that somebody else runs, by URL.
     Given,
+    /// Servers in containers of this test process.
+    Containers,
     /// Private servers of this test process.
     Local,
 }
@@ -37,9 +40,11 @@ impl Backend {
     pub fn chosen() -> Backend {
         match std::env::var("TEST_BACKEND").as_deref() {
             Ok("given") => Backend::Given,
+            Ok("containers") => Backend::Containers,
             Ok("local") => Backend::Local,
-            Ok(other) => panic!("TEST_BACKEND is {other}: it must be given or local"),
+            Ok(other) => panic!("TEST_BACKEND is {other}: it must be given, containers or local"),
             Err(_) if std::env::var_os(given::DATABASE).is_some() => Backend::Given,
+            Err(_) if containers::engine_answers() => Backend::Containers,
             Err(_) => Backend::Local,
         }
     }
@@ -85,7 +90,7 @@ impl Servers {
     pub async fn start_with(database: Database) -> Servers {
         match Backend::chosen() {
             Backend::Given => given::start(database).await,
-            Backend::Local => local::start(database).await,
+            Backend::Containers | Backend::Local => private::start(database).await,
         }
     }
 }

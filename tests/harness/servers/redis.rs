@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use redis::aio::MultiplexedConnection;
 
+use super::containers::{Contained, redis_image};
 use crate::children::{
     Guarded, PATIENCE, Unprivileged, eventually, find_program, free_port, fresh_folder, tail,
 };
@@ -17,28 +18,35 @@ use crate::children::{
 /// What a server keeps when it dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Everything it has acknowledged: `appendfsync always`.
+    /// Everything it has acknowledged.
     Log,
     /// Nothing.
     Bus,
 }
 
+/// As the services demand it of the log.
+const LOG_SETTINGS: [&str; 10] = [
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+    "--no-appendfsync-on-rewrite",
+    "no",
+    "--maxmemory",
+    "2gb",
+    "--maxmemory-policy",
+    "noeviction",
+];
+
+const BUS_SETTINGS: [&str; 2] = ["--appendonly", "no"];
+
+const SETTINGS_OF_BOTH: [&str; 4] = ["--save", "", "--cluster-enabled", "yes"];
+
 impl Role {
     fn settings(self) -> &'static [&'static str] {
         match self {
-            Role::Log => &[
-                "--appendonly",
-                "yes",
-                "--appendfsync",
-                "always",
-                "--no-appendfsync-on-rewrite",
-                "no",
-                "--maxmemory",
-                "512mb",
-                "--maxmemory-policy",
-                "noeviction",
-            ],
-            Role::Bus => &["--appendonly", "no"],
+            Role::Log => &LOG_SETTINGS,
+            Role::Bus => &BUS_SETTINGS,
         }
     }
 
@@ -53,11 +61,17 @@ impl Role {
 /// One Redis server of the tests.
 pub struct Redis {
     url: String,
-    private: Option<Private>,
+    place: Place,
 }
 
-/// What is needed to start a private server again in the same place.
-struct Private {
+enum Place {
+    Given,
+    Contained(Contained),
+    Local(Local),
+}
+
+/// What is needed to start a process again in the same place.
+struct Local {
     role: Role,
     folder: PathBuf,
     port: u16,
@@ -74,43 +88,48 @@ const OWNS_EVERY_SLOT: &str = "\
 vars currentEpoch 1 lastVoteEpoch 0
 ";
 
+fn url_of(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}/")
+}
+
 impl Redis {
     pub(super) fn given(url: String) -> Redis {
-        Redis { url, private: None }
+        Redis { url, place: Place::Given }
     }
 
-    /// Starts the process of a private server; [`Redis::ready`] waits for it.
-    pub(super) fn launch(role: Role) -> Redis {
-        let folder = fresh_folder(role.name());
-        let nodes = folder.join("nodes.conf");
-        fs::write(&nodes, OWNS_EVERY_SLOT).expect("a fresh folder can be written");
-        if let Some(user) = Unprivileged::when_root() {
-            user.own(&folder);
-            user.own(&nodes);
-        }
-        let (port, cluster_port) = (free_port(), free_port());
-        let mut private = Private { role, folder, port, cluster_port, known: false, process: None };
-        private.run();
-        Redis { url: format!("redis://127.0.0.1:{port}/"), private: Some(private) }
+    /// Starts a process of our own; [`Redis::ready`] waits for it.
+    pub(super) fn local(role: Role) -> Redis {
+        let local = Local::launch(role);
+        Redis { url: url_of(local.port), place: Place::Local(local) }
+    }
+
+    /// Starts a container of our own; [`Redis::ready`] waits for it.
+    pub(super) async fn contained(role: Role) -> Redis {
+        let mut command = vec!["redis-server", "--dir", "/data"];
+        command.extend(SETTINGS_OF_BOTH);
+        command.extend(role.settings());
+        let contained = Contained::launch(&redis_image(), 6379, &command, &[]).await;
+        Redis { url: url_of(contained.port), place: Place::Contained(contained) }
     }
 
     /// Waits until the server owns every slot and accepts writes.
     pub(super) async fn ready(&mut self) {
-        let Some(private) = &mut self.private else { return };
-        let answered = eventually(PATIENCE, async || {
-            private.run_elsewhere_if_port_was_taken();
-            private.accepts_writes().await.then_some(())
-        })
-        .await;
-        private.known = true;
-        let log = private.folder.join("log");
-        assert!(
-            answered.is_some(),
-            "{} is not ready after {PATIENCE:?}:\n{}",
-            private.role.name(),
-            tail(&log)
-        );
-        self.url = format!("redis://127.0.0.1:{}/", private.port);
+        let ready = eventually(PATIENCE, async || {
+            if let Place::Local(local) = &mut self.place {
+                local.run_elsewhere_if_port_was_taken();
+                self.url = url_of(local.port);
+            }
+            let process_id = match &self.place {
+                Place::Local(local) => local.process.as_ref().map(Guarded::id),
+                Place::Contained(_) | Place::Given => None,
+            };
+            accepts_writes(&self.url, process_id).await.unwrap_or(false).then_some(())
+        });
+        let ready = ready.await;
+        assert!(ready.is_some(), "Redis is not ready after {PATIENCE:?}:\n{}", self.place.log_tail());
+        if let Place::Local(local) = &mut self.place {
+            local.known = true;
+        }
     }
 
     /// `redis://` address; it stays the same when the server is started again.
@@ -123,7 +142,11 @@ impl Redis {
     /// # Panics
     /// When it does not get ready; its log is in the message.
     pub async fn start(&mut self) {
-        self.private_mut().run();
+        match &mut self.place {
+            Place::Given => refuse(),
+            Place::Contained(contained) => contained.docker(&["start"]),
+            Place::Local(local) => local.run(),
+        }
         self.ready().await;
     }
 
@@ -132,37 +155,74 @@ impl Redis {
     /// # Panics
     /// When it still runs after [`PATIENCE`].
     pub async fn stop(&mut self) {
-        if let Some(mut process) = self.private_mut().process.take() {
-            process.signal("TERM");
-            process.wait(PATIENCE).await;
+        match &mut self.place {
+            Place::Given => refuse(),
+            Place::Contained(contained) => contained.stop(),
+            Place::Local(local) => {
+                if let Some(mut process) = local.process.take() {
+                    process.signal("TERM");
+                    process.wait(PATIENCE).await;
+                }
+            }
         }
     }
 
     /// Kills the server with SIGKILL.
     pub fn kill9(&mut self) {
-        self.private_mut().process = None;
+        match &mut self.place {
+            Place::Given => refuse(),
+            Place::Contained(contained) => contained.docker(&["kill"]),
+            Place::Local(local) => local.process = None,
+        }
     }
 
     /// Stops the server's clock: it keeps its connections and answers nothing.
     pub fn pause(&mut self) {
-        self.running().signal("STOP");
+        match &self.place {
+            Place::Given => refuse(),
+            Place::Contained(contained) => contained.docker(&["pause"]),
+            Place::Local(local) => local.signal("STOP"),
+        }
     }
 
     /// Ends a pause.
     pub fn resume(&mut self) {
-        self.running().signal("CONT");
-    }
-
-    fn private_mut(&mut self) -> &mut Private {
-        self.private.as_mut().expect("faults need servers of our own: run with TEST_BACKEND=local")
-    }
-
-    fn running(&mut self) -> &Guarded {
-        self.private_mut().process.as_ref().expect("the server runs")
+        match &self.place {
+            Place::Given => refuse(),
+            Place::Contained(contained) => contained.docker(&["unpause"]),
+            Place::Local(local) => local.signal("CONT"),
+        }
     }
 }
 
-impl Private {
+fn refuse() {
+    panic!("this test breaks its servers, so they cannot be given ones: run it with TEST_BACKEND=local");
+}
+
+impl Place {
+    fn log_tail(&self) -> String {
+        match self {
+            Place::Local(local) => tail(&local.folder.join("log")),
+            Place::Contained(_) | Place::Given => String::new(),
+        }
+    }
+}
+
+impl Local {
+    fn launch(role: Role) -> Local {
+        let folder = fresh_folder(role.name());
+        let nodes = folder.join("nodes.conf");
+        fs::write(&nodes, OWNS_EVERY_SLOT).expect("a fresh folder can be written");
+        if let Some(user) = Unprivileged::when_root() {
+            user.own(&folder);
+            user.own(&nodes);
+        }
+        let (port, cluster_port) = (free_port(), free_port());
+        let mut local = Local { role, folder, port, cluster_port, known: false, process: None };
+        local.run();
+        local
+    }
+
     fn run(&mut self) {
         self.process = Some(self.spawn().expect("redis-server can be started"));
     }
@@ -171,14 +231,14 @@ impl Private {
         let program = find_program("redis-server", "redis-server");
         let user = Unprivileged::when_root();
         Guarded::start(&self.folder, &program, |command| {
-            command.args(["--bind", "127.0.0.1", "--save", "", "--cluster-enabled", "yes"]);
+            command.args(["--bind", "127.0.0.1"]).args(SETTINGS_OF_BOTH).args(self.role.settings());
             command.args([
                 "--port",
                 &self.port.to_string(),
                 "--cluster-port",
                 &self.cluster_port.to_string(),
             ]);
-            command.arg("--dir").arg(&self.folder).args(self.role.settings());
+            command.arg("--dir").arg(&self.folder);
             command.current_dir(&self.folder);
             if let Some(user) = user {
                 user.become_in(command);
@@ -196,23 +256,24 @@ impl Private {
         }
     }
 
-    async fn accepts_writes(&self) -> bool {
-        match self.connect().await {
-            Ok(mut connection) => self.is_ours_and_ready(&mut connection).await.unwrap_or(false),
-            Err(_) => false,
-        }
+    fn signal(&self, name: &str) {
+        self.process.as_ref().expect("the server runs").signal(name);
     }
+}
 
-    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.port))?;
-        client.get_multiplexed_async_connection().await
+/// A cluster of one refuses writes for about two seconds after each start. `process_id` tells our own server
+/// from one that took the port first.
+async fn accepts_writes(url: &str, process_id: Option<u32>) -> redis::RedisResult<bool> {
+    let mut connection: MultiplexedConnection =
+        redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    let server: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
+    if process_id.is_some_and(|id| !server.contains(&format!("process_id:{id}\r"))) {
+        return Ok(false);
     }
-
-    /// A cluster of one refuses writes for about two seconds after each start.
-    async fn is_ours_and_ready(&self, connection: &mut MultiplexedConnection) -> redis::RedisResult<bool> {
-        let server: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
-        let ours = self.process.as_ref().map(|process| format!("process_id:{}\r", process.id()));
-        let cluster: String = redis::cmd("CLUSTER").arg("INFO").query_async(connection).await?;
-        Ok(ours.is_some_and(|ours| server.contains(&ours)) && cluster.contains("cluster_state:ok"))
+    let cluster: String = redis::cmd("CLUSTER").arg("INFO").query_async(&mut connection).await?;
+    if cluster.contains("cluster_slots_assigned:0\r") {
+        let mut all_slots = redis::cmd("CLUSTER");
+        all_slots.arg("ADDSLOTSRANGE").arg(0).arg(16383).exec_async(&mut connection).await?;
     }
+    Ok(cluster.contains("cluster_state:ok"))
 }

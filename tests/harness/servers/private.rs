@@ -1,10 +1,10 @@
-//! Private servers on this machine: one PostgreSQL per test process, one Redis pair per stack.
+//! Servers that are ours alone: one PostgreSQL per test process, one Redis pair per stack.
 
 use std::sync::Mutex;
 
 use super::postgres::Postgres;
 use super::redis::{Redis, Role};
-use super::{Database, Servers};
+use super::{Backend, Database, Servers};
 
 /// A Redis pair that was started but not yet asked for.
 struct Pair {
@@ -17,18 +17,22 @@ struct Pair {
 static SPARE: Mutex<Option<Pair>> = Mutex::new(None);
 
 impl Pair {
-    fn launch() -> Pair {
-        Pair { log: Redis::launch(Role::Log), bus: Redis::launch(Role::Bus) }
-    }
-
-    fn take() -> Pair {
+    async fn take() -> Pair {
+        if Backend::chosen() == Backend::Containers {
+            let (log, bus) = tokio::join!(Redis::contained(Role::Log), Redis::contained(Role::Bus));
+            return Pair { log, bus };
+        }
         let mut spare = SPARE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         spare.replace(Pair::launch()).unwrap_or_else(Pair::launch)
+    }
+
+    fn launch() -> Pair {
+        Pair { log: Redis::local(Role::Log), bus: Redis::local(Role::Bus) }
     }
 }
 
 pub(super) async fn start(database: Database) -> Servers {
-    let Pair { mut log, mut bus } = Pair::take();
+    let Pair { mut log, mut bus } = Pair::take().await;
     let postgres = match database {
         Database::Shared => Postgres::shared().await,
         Database::Own => Postgres::own().await,
