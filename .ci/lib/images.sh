@@ -3,7 +3,8 @@
 
 IMAGE_BASE=hubbub-ci/debian:12
 IMAGE_SERVERS=hubbub-ci/servers:12
-IMAGE_BUILD=hubbub-ci/rust:$(rustc --version | cut -d ' ' -f 2)
+# It holds the packages of one lock file, so it is made anew for another.
+IMAGE_BUILD=hubbub-ci/rust:$(rustc --version | cut -d ' ' -f 2)-$(cksum <Cargo.lock | cut -d ' ' -f 1)
 
 image_exists() {
     docker image inspect "$1" >/dev/null 2>&1
@@ -22,7 +23,7 @@ make_images() {
     printf '#!/bin/sh\nexit 101\n' >"$work/base/usr/sbin/policy-rc.d"
     chmod 755 "$work/base/usr/sbin/policy-rc.d"
     import_image "$IMAGE_BASE" "$work/base"
-    make_servers_image "$work"
+    if ! image_exists "$IMAGE_SERVERS"; then make_servers_image "$work"; fi
     make_build_image "$work"
     rm -rf "$work"
 }
@@ -53,10 +54,12 @@ make_servers_image() {
 # The toolchain and the packages that cargo has already fetched, so that the build asks no network.
 make_build_image() {
     local root=$1/base toolchain
+    docker images --quiet hubbub-ci/rust | xargs -r docker rmi --force >/dev/null 2>&1 || true
     apt_in "$root" gcc libc6-dev
     toolchain=$(rustc --print sysroot)
     mkdir -p "$root/opt/rust" "$root/opt/cargo/registry"
     tar -C "$toolchain" --exclude ./share --exclude ./lib/rustlib/src -c . | tar -C "$root/opt/rust" -x
+    cargo fetch --locked --quiet --target "$(rustc -vV | sed -n 's/^host: //p')"
     cp -a "${CARGO_HOME:-$HOME/.cargo}/registry/index" "${CARGO_HOME:-$HOME/.cargo}/registry/cache" "$root/opt/cargo/registry/"
     import_image "$IMAGE_BUILD" "$root" 'ENV PATH=/opt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin CARGO_HOME=/opt/cargo CARGO_NET_OFFLINE=true'
 }
