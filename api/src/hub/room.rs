@@ -3,29 +3,23 @@
 
 mod likes;
 mod ring;
+mod state;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
 use chrono::Utc;
 use shared::bus::Topic;
 use shared::event::Envelope;
 use shared::id::{BootId, Position, RoomId};
-use shared::telemetry::names;
 use shared::{Error, bus::Notice};
 
 use super::{Connection, Start};
 use crate::app::Shared;
 use crate::chat::history::{self, Replay};
 use crate::chat::{Happened, Happening};
-use crate::dialect::{self, Encoding};
-use likes::LikeFrames;
-use ring::Ring;
+use state::{After, Member, State, encode_all, resync};
 
-/// Envelopes kept behind a hole while it is filled; what does not fit is fetched with the rest.
-const HELD_MAX: usize = 1_000;
 /// How long a hole may stay unfilled before the room goes on without.
 const FILL_WITHIN: Duration = Duration::from_secs(5);
 /// Pause between tries to fill a hole.
@@ -39,46 +33,9 @@ pub(crate) struct Room {
     state: Mutex<State>,
 }
 
-struct State {
-    /// Everything up to here was given to the members that are live; none before the head was read.
-    last: Option<Position>,
-    members: Vec<Member>,
-    ring: Ring,
-    /// Arrived ahead of something that is missing.
-    held: BTreeMap<Position, Envelope>,
-    filling: bool,
-    likes: LikeFrames,
-    /// Since when nobody has been here.
-    empty_since: Option<Instant>,
-    /// Given up: whoever finds it must look for the room again.
-    retired: bool,
-}
-
-struct Member {
-    connection: Arc<Connection>,
-    /// Whether it was given everything up to `last`.
-    live: bool,
-}
-
-/// What to do after envelopes were taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
-    Nothing,
-    Fill,
-}
-
 impl Room {
     pub(crate) fn new(id: RoomId) -> Self {
-        let state = State {
-            last: None,
-            members: Vec::new(),
-            ring: Ring::default(),
-            held: BTreeMap::new(),
-            filling: false,
-            likes: LikeFrames::default(),
-            empty_since: Some(Instant::now()),
-            retired: false,
-        };
+        let state = State::new();
         Self { id, registered: tokio::sync::Mutex::new(None), state: Mutex::new(state) }
     }
 
@@ -87,7 +44,7 @@ impl Room {
     }
 
     /// Registers the room and reads its head, unless that was done; none when the room was given up meanwhile.
-    pub(crate) async fn open(&self, app: &Shared) -> Result<Option<Position>, Error> {
+    pub(crate) async fn open(self: &Arc<Self>, app: &Shared) -> Result<Option<Position>, Error> {
         if let State { last: Some(last), retired: false, .. } = *self.lock() {
             return Ok(Some(last));
         }
@@ -101,13 +58,8 @@ impl Room {
             *registered = Some(boot);
         }
         let head = history::head(app, self.id).await?;
-        let mut state = self.lock();
-        // Envelopes that came in meanwhile wait behind the head.
-        if let Some(last) = state.last {
-            return Ok(Some(last));
-        }
-        state.ring.begin(head);
-        state.last = Some(head);
+        let after = self.lock().begin(app, head);
+        self.follow_up(app, after);
         Ok(Some(head))
     }
 
@@ -276,151 +228,4 @@ impl Room {
         }
         Ok(())
     }
-}
-
-impl State {
-    /// Makes a member live if memory holds everything behind `start`; sends that first.
-    fn go_live(&mut self, connection: &Connection, start: Start) -> bool {
-        let Some(missed) = self.last.and_then(|last| self.ring.behind(start, last)) else { return false };
-        connection.outbox.send(encode_all(connection.encoding, missed.iter().map(Arc::as_ref)));
-        if let Some(member) = self.members.iter_mut().find(|member| member.connection.id == connection.id) {
-            member.live = true;
-        }
-        true
-    }
-
-    fn take_in(&mut self, app: &Shared, envelopes: Vec<Envelope>) -> After {
-        let mut accepted = Vec::new();
-        for envelope in envelopes {
-            let position = envelope.position();
-            match self.last {
-                Some(last) if position <= last => {}
-                Some(last) if !self.filling && follows(last, position) => {
-                    self.accept(app, &envelope, position, &mut accepted);
-                }
-                _ if self.held.len() < HELD_MAX => {
-                    self.held.insert(position, envelope);
-                }
-                _ => {}
-            }
-        }
-        self.give_out(accepted);
-        if self.last.is_some() && !self.held.is_empty() && !self.filling {
-            self.filling = true;
-            return After::Fill;
-        }
-        After::Nothing
-    }
-
-    fn accept(
-        &mut self,
-        app: &Shared,
-        envelope: &Envelope,
-        position: Position,
-        accepted: &mut Vec<Arc<Happened>>,
-    ) {
-        self.last = Some(position);
-        if let Some(happened) = Happened::read(app.partitions(), envelope) {
-            accepted.push(Arc::new(happened));
-        }
-    }
-
-    /// Takes in what was fetched; true when nothing is missing any more.
-    fn filled(&mut self, app: &Shared, events: Vec<Happened>, complete_to: Position) -> bool {
-        let Some(last) = self.last else { return true };
-        let mut accepted: Vec<Arc<Happened>> =
-            events.into_iter().filter(|event| event.position > last).map(Arc::new).collect();
-        let mut last = last.max(complete_to);
-        self.last = Some(last);
-        while let Some((position, envelope)) = self.held.pop_first() {
-            if position <= last {
-                continue;
-            }
-            if !follows(last, position) {
-                self.held.insert(position, envelope);
-                break;
-            }
-            self.accept(app, &envelope, position, &mut accepted);
-            last = position;
-        }
-        self.give_out(accepted);
-        self.filling = !self.held.is_empty();
-        !self.filling
-    }
-
-    /// Goes on from `head`; what lies between is not shown, and everybody is told so.
-    fn skip_to(&mut self, app: &Shared, room: RoomId, head: Position) {
-        self.send(&[Arc::new(resync(room, head))]);
-        self.ring.begin(head);
-        self.last = Some(head);
-        self.filled(app, Vec::new(), head);
-        self.filling = false;
-        self.held.clear();
-    }
-
-    /// Remembers events and sends them to everybody who is live; like totals wait for their turn.
-    fn give_out(&mut self, events: Vec<Arc<Happened>>) {
-        if events.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        let mut frames = Vec::with_capacity(events.len());
-        for event in events {
-            self.ring.push(event.clone());
-            match event.what {
-                Happening::LikesChanged { target, total } => self.likes.note(target, total),
-                _ => frames.push(event),
-            }
-        }
-        if let (Some(newest), Some(last)) = (self.ring.newest(), self.last) {
-            frames.extend(self.likes.take_due(newest.room, last, now));
-        }
-        self.send(&frames);
-    }
-
-    /// Encodes once per encoding, and writes the same bytes to every live member.
-    fn send(&self, events: &[Arc<Happened>]) {
-        if events.is_empty() {
-            return;
-        }
-        for encoding in Encoding::ALL {
-            let mut members = self
-                .members
-                .iter()
-                .filter(|member| member.live && member.connection.encoding == encoding)
-                .peekable();
-            if members.peek().is_none() {
-                continue;
-            }
-            let frames = encode_all(encoding, events.iter().map(Arc::as_ref));
-            let mut count = 0;
-            for member in members {
-                member.connection.outbox.send(frames.clone());
-                count += 1;
-            }
-            metrics::counter!(names::DELIVERIES, "dialect" => encoding.dialect())
-                .increment(count * events.len() as u64);
-        }
-        let now = Utc::now();
-        for event in events {
-            let latency = (now - event.at).to_std().unwrap_or_default();
-            metrics::histogram!(names::DELIVERY_LATENCY).record(latency.as_secs_f64());
-        }
-    }
-}
-
-fn follows(last: Position, next: Position) -> bool {
-    next.epoch == last.epoch && next.seq == last.seq + 1
-}
-
-fn resync(room: RoomId, head: Position) -> Happened {
-    Happened { room, position: head, at: Utc::now(), what: Happening::Resync }
-}
-
-fn encode_all<'a>(encoding: Encoding, events: impl Iterator<Item = &'a Happened>) -> Bytes {
-    let mut frames = BytesMut::new();
-    for frame in events.filter_map(|event| dialect::encode(encoding, event)) {
-        frames.extend_from_slice(&frame);
-    }
-    frames.freeze()
 }

@@ -77,3 +77,79 @@ impl Ring {
 fn is_like(event: &Happened) -> bool {
     matches!(event.what, Happening::LikesChanged { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{DateTime, Utc};
+    use shared::id::RoomId;
+    use uuid::Uuid;
+
+    fn at(epoch: u32, seq: u64) -> Position {
+        Position { epoch, seq }
+    }
+
+    fn event(position: Position, ms: i64, what: Happening) -> Arc<Happened> {
+        let at = DateTime::<Utc>::from_timestamp_millis(ms).unwrap();
+        Arc::new(Happened { room: RoomId(Uuid::nil()), position, at, what })
+    }
+
+    /// Stands for anything that takes a place.
+    fn said(position: Position, ms: i64) -> Arc<Happened> {
+        event(position, ms, Happening::ViewerCount(0))
+    }
+
+    fn liked(position: Position, ms: i64, total: i64) -> Arc<Happened> {
+        event(position, ms, Happening::LikesChanged { target: LikeTarget::Session, total })
+    }
+
+    fn positions(events: Option<Vec<Arc<Happened>>>) -> Option<Vec<String>> {
+        events.map(|events| events.iter().map(|event| event.position.to_string()).collect())
+    }
+
+    fn ring(floor: Position, events: Vec<Arc<Happened>>) -> Ring {
+        let mut ring = Ring::default();
+        ring.begin(floor);
+        events.into_iter().for_each(|event| ring.push(event));
+        ring
+    }
+
+    #[test]
+    fn whoever_is_behind_gets_exactly_what_is_missing_or_is_sent_to_the_log() {
+        let ring = ring(at(1, 4), vec![said(at(1, 5), 0), said(at(1, 6), 0), said(at(2, 7), 0)]);
+        let behind = |from| positions(ring.behind(Start::Now(from), at(2, 7)));
+        assert_eq!(behind(at(2, 7)).unwrap(), Vec::<String>::new());
+        assert_eq!(behind(at(1, 5)).unwrap(), ["1:6", "2:7"]);
+        assert_eq!(behind(at(1, 4)).unwrap(), ["1:5", "1:6", "2:7"]);
+        assert_eq!(behind(at(1, 3)), None, "older than the ring");
+        assert_eq!(behind(at(1, 7)), None, "a place of an epoch that ended before it");
+        assert_eq!(behind(at(2, 8)), None, "ahead of the room");
+        assert_eq!(behind(at(3, 1)), None, "of an epoch to come");
+    }
+
+    #[test]
+    fn an_old_event_leaves_the_ring_and_raises_its_floor() {
+        let most = u64::try_from(REPLAY_MAX).unwrap();
+        let ring = ring(at(1, 0), (1..=most + 1).map(|seq| said(at(1, seq), 0)).collect());
+        let last = at(1, most + 1);
+        assert_eq!(ring.behind(Start::Now(at(1, 0)), last).map(|events| events.len()), None);
+        assert_eq!(ring.behind(Start::Now(at(1, 1)), last).map(|events| events.len()), Some(REPLAY_MAX));
+    }
+
+    #[test]
+    fn of_like_totals_the_last_is_replayed_and_one_held_back_is_not_missed() {
+        let events = vec![
+            liked(at(1, 1), 1_000, 1),
+            said(at(1, 2), 1_100),
+            liked(at(1, 3), 1_200, 2),
+            said(at(1, 4), 9_000),
+        ];
+        let ring = ring(at(1, 0), events);
+        let behind = |start| positions(ring.behind(start, at(1, 4))).unwrap();
+        assert_eq!(behind(Start::Resume(at(1, 0))), ["1:2", "1:3", "1:4"]);
+        // The client had seen 1:2; the total at 1:1 may have been held back when it broke off, so a total is repeated.
+        assert_eq!(behind(Start::Resume(at(1, 2))), ["1:3", "1:4"]);
+        assert_eq!(behind(Start::Resume(at(1, 4))), Vec::<String>::new(), "likes of long before were sent");
+        assert_eq!(behind(Start::Now(at(1, 3))), ["1:4"]);
+    }
+}
