@@ -39,7 +39,7 @@ pub(crate) fn router(app: &Shared) -> Router {
         .merge(dialect::routes())
         .split_for_parts();
     let mut routes = routes
-        .merge(describe::pages(api))
+        .merge(describe::pages(&api))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready));
     if app.config.common.app_env == AppEnv::Development {

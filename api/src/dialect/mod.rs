@@ -1,4 +1,9 @@
-//! Client protocols: wire types and routes. Everything they have in common is elsewhere.
+//! The client protocols. Each is a folder of the same four files: `mod` (what it is), `wire` (every byte of it), `rest`
+//! and `socket` (its routes). A dialect extracts, parses, calls one verb of the core and answers; it decides nothing.
+//!
+//! What happened is written once per [`Encoding`] and node, and the bytes are shared by all connections that want them.
+
+pub(crate) mod live_chat;
 
 use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
@@ -6,40 +11,41 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::Shared;
 use crate::chat::Happened;
 
-/// In which form a connection is told things: dialect x transport x what it opted in to. Connections of one encoding share
-/// the same bytes.
+/// A form in which connections are told what happened: dialect, transport and what the client opted in to. One value
+/// for each distinct sequence of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Encoding {
-    /// The live chat over a raw WebSocket.
+    /// Dialect live_chat on a raw WebSocket.
     LiveChat,
 }
 
 impl Encoding {
+    /// All of them.
     pub(crate) const ALL: [Self; 1] = [Self::LiveChat];
 
     /// The dialect's name in metrics.
-    pub(crate) fn dialect(self) -> &'static str {
+    pub(crate) const fn dialect(self) -> &'static str {
         match self {
-            Self::LiveChat => "live_chat",
+            Self::LiveChat => live_chat::NAME,
         }
     }
 }
 
-/// The frame in which `happened` is told, or nothing where that encoding is not told of it.
-pub(crate) fn encode(encoding: Encoding, _happened: &Happened) -> Option<Bytes> {
+/// The whole frame that tells what happened, or nothing where this encoding has no word for it.
+pub(crate) fn encode(encoding: Encoding, happened: &Happened) -> Option<Bytes> {
     match encoding {
-        Encoding::LiveChat => None,
+        Encoding::LiveChat => live_chat::encode(happened),
     }
 }
 
-/// The last word before a connection is closed because what it watched is over.
+/// What a connection is told before it is closed because that which it watched is over.
 pub(crate) fn closing_word(encoding: Encoding) -> Bytes {
     match encoding {
-        Encoding::LiveChat => Bytes::new(),
+        Encoding::LiveChat => live_chat::closing_word(),
     }
 }
 
 /// The routes of all dialects.
 pub(crate) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new()
+    live_chat::routes()
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use shared::config::{Reader, Vars};
 
-pub(crate) use bucket::{Buckets, Rate, network_of};
+pub(crate) use bucket::{Bucket, Buckets, Rate, network_of};
 pub(crate) use counts::{Counts, Place};
 pub(crate) use node::{NodeLimits, SocketPlace};
 

@@ -1,0 +1,81 @@
+//! Dialect live_chat: everybody in one room around a scheduled draw, by REST and a raw WebSocket.
+//!
+//! Promise: clients written for the first live chat work unchanged. Ids are integers, times naive UTC; what is new
+//! (positions, `client_msg_id`, resuming) are further fields and parameters that an old client never meets.
+//! docs/protocol/live_chat.md tells it to authors of clients.
+
+mod rest;
+mod socket;
+mod wire;
+
+use bytes::Bytes;
+use shared::error::{Code, Refusal};
+use shared::id::Nonce;
+use shared::message::MessageText;
+use shared::store::live::LiveSession;
+use shared::telemetry::names;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::{App, Shared};
+use crate::chat::Happened;
+use crate::chat::send::Draft;
+use crate::transport::websocket::frame::text_frame;
+
+use wire::ErrorFrame;
+pub(crate) use wire::{FrameIn, FrameOut};
+
+/// The dialect's name in metrics.
+pub(crate) const NAME: &str = "live_chat";
+
+/// The live room has no members, so nobody's permission there can grow old.
+const NO_MEMBERSHIP: u64 = 0;
+
+/// All routes of the dialect.
+pub(crate) fn routes() -> OpenApiRouter<Shared> {
+    rest::routes().merge(socket::routes())
+}
+
+/// The frame that tells what happened, if this dialect tells it.
+pub(crate) fn encode(happened: &Happened) -> Option<Bytes> {
+    FrameOut::of(happened).map(|frame| frame_of(&frame))
+}
+
+/// What a socket is told when its window has ended.
+pub(crate) fn closing_word() -> Bytes {
+    frame_of(&FrameOut::Error(ErrorFrame::of(&not_active().into(), None)))
+}
+
+fn frame_of(frame: &FrameOut<'_>) -> Bytes {
+    text_frame(&frame.to_json())
+}
+
+/// The one answer to everything that needs an open chat while there is none.
+fn not_active() -> Refusal {
+    Refusal::new(Code::NotActive, "Chat is not active")
+}
+
+/// A message on its way into the session, checked for its form.
+fn draft(app: &App, session: &LiveSession, text: String, nonce: Nonce) -> Result<Draft, Refusal> {
+    Ok(Draft {
+        room: session.room,
+        checked: NO_MEMBERSHIP,
+        text: MessageText::parse(text, app.config.limits.live_text_chars)?,
+        nonce,
+        per_minute: Some(app.config.live_chat.max_messages_per_user_per_minute),
+    })
+}
+
+/// The sender's name for a send, or one of ours for a sender who gave none.
+fn nonce(given: Option<&str>) -> Result<Nonce, Refusal> {
+    given.map_or_else(
+        || Ok(Nonce::draw()),
+        |given| {
+            let why = "client_msg_id must have 1 to 64 characters, none of them a control character";
+            Nonce::parse(given).map_err(|_| Refusal::new(Code::Invalid, why))
+        },
+    )
+}
+
+fn count_message() {
+    metrics::counter!(names::MESSAGES, "dialect" => NAME).increment(1);
+}
