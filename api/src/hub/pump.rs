@@ -127,6 +127,10 @@ async fn compare_heads(app: &Shared, partition: Option<Partition>) {
         if partition.is_some_and(|partition| app.partition(room.id) != partition) || room.is_empty() {
             continue;
         }
+        // A route lapses unless it is said again.
+        if let Err(error) = room.register_again(app).await {
+            tracing::debug!(%error, room = %room.id, "a route can't be said again");
+        }
         match history::head(app, room.id).await {
             Ok(head) => room.reach(app, head),
             Err(error) => tracing::debug!(%error, room = %room.id, "a head can't be compared"),
