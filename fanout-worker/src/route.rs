@@ -32,7 +32,6 @@ pub struct Fanout {
     saved: Option<EntryId>,
     saved_at: Instant,
     published_at: Instant,
-    oldest_ms: Option<i64>,
     failures: BTreeMap<BootId, u32>,
 }
 
@@ -47,7 +46,6 @@ impl Fanout {
             saved: None,
             saved_at: now,
             published_at: now,
-            oldest_ms: None,
             failures: BTreeMap::new(),
         }
     }
@@ -69,12 +67,10 @@ impl Fanout {
     async fn turn(&mut self, cursor: &mut Cursor) -> Result<Progress, Error> {
         let envelopes = cursor.read(Reading::Blocking(WAIT), BATCH).await?;
         let Some(last) = envelopes.last() else {
-            self.oldest_ms = None;
             self.note_place(cursor.at).await?;
             return Ok(Progress::Idle);
         };
         let last = last.entry;
-        self.oldest_ms = Some(envelopes[0].at_ms);
         if is_hole(cursor.at, envelopes[0].entry) {
             tracing::warn!(partition = self.partition.number(), after = %cursor.at, "entries are missing from the log");
             self.tell_all(Notice::CompareHeads(self.partition)).await?;
@@ -141,8 +137,9 @@ impl Fanout {
         if self.published_at.elapsed() >= PUBLISH_EVERY {
             self.log.publish_fanout(self.partition, at).await?;
             let state = self.log.state(self.partition).await?;
-            state.report_lag(self.partition, keys::FANOUT, at, self.oldest_ms);
-            state.report_lag(self.partition, keys::PERSISTER, state.watermark, None);
+            self.log.report_lag(self.partition, keys::FANOUT, &state, at).await?;
+            // Told here, so that it is also known while no persister runs.
+            self.log.report_lag(self.partition, keys::PERSISTER, &state, state.watermark).await?;
             self.published_at = Instant::now();
         }
         Ok(())

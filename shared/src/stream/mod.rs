@@ -68,21 +68,26 @@ pub struct State {
     pub newest: Option<EntryId>,
 }
 
-impl State {
-    /// Reports how far the group that has come to `at` lags behind; `oldest_ms` is when the oldest entry that it has not
-    /// done was accepted, as far as it knows.
-    pub fn report_lag(&self, partition: Partition, group: &'static str, at: EntryId, oldest_ms: Option<i64>) {
-        let known = self.open && self.epoch == Some(at.epoch);
-        let entries = if known { self.head.saturating_sub(at.pseq) } else { 0 };
-        let age = oldest_ms
-            .filter(|_| entries > 0)
-            .map_or(0, |at_ms| chrono::Utc::now().timestamp_millis() - at_ms);
-        let partition = partition.to_string();
-        let labels = [("partition", partition), ("group", group.to_owned())];
+impl Log {
+    /// Reports how far the group that has come to `at` lags behind, in entries and in the age of the oldest one that it has
+    /// not done.
+    pub async fn report_lag(
+        &self,
+        partition: Partition,
+        group: &'static str,
+        state: &State,
+        at: EntryId,
+    ) -> Result<(), Error> {
+        let known = state.open && state.epoch == Some(at.epoch);
+        let entries = if known { state.head.saturating_sub(at.pseq) } else { 0 };
+        let oldest = if entries > 0 { self.accepted_after(partition, at).await? } else { None };
+        let age = oldest.map_or(0, |at_ms| chrono::Utc::now().timestamp_millis() - at_ms);
+        let labels = [("partition", partition.to_string()), ("group", group.to_owned())];
         metrics::gauge!(names::LOG_LAG_KNOWN, &labels).set(if known { 1.0 } else { 0.0 });
         metrics::gauge!(names::LOG_LAG_ENTRIES, &labels).set(entries);
         let seconds = Duration::from_millis(u64::try_from(age).unwrap_or(0)).as_secs_f64();
         metrics::gauge!(names::LOG_LAG_SECONDS, &labels).set(seconds);
+        Ok(())
     }
 }
 

@@ -109,6 +109,20 @@ impl Log {
         })
     }
 
+    /// When the first entry behind `at` was accepted, in milliseconds since 1970; none when there is no such entry.
+    pub async fn accepted_after(&self, partition: Partition, at: EntryId) -> Result<Option<i64>, Error> {
+        let found: Value = redis::cmd("XRANGE")
+            .arg(keys::log(partition))
+            .arg(format!("({at}"))
+            .arg("+")
+            .arg("COUNT")
+            .arg(1)
+            .query_async(&mut self.redis.clone())
+            .await?;
+        let entries = cursor::read_entries(partition, found).map_err(redis::RedisError::from)?;
+        Ok(entries.first().map(|entry| entry.at_ms))
+    }
+
     /// The entry of a log by its place, while it is retained.
     pub async fn entry(&self, partition: Partition, entry: EntryId) -> Result<Option<Envelope>, Error> {
         let id = entry.to_string();
