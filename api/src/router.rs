@@ -35,7 +35,7 @@ impl FromRef<Shared> for JsonLimits {
 pub(crate) fn router(app: &Shared) -> Router {
     let limits = &app.config.limits;
     let (routes, api) = describe::routes()
-        .nest("/auth", auth::routes::routes(app.auth.clone()))
+        .merge(auth::routes::routes(app.auth.clone()))
         .merge(dialect::routes())
         .split_for_parts();
     let mut routes = routes
