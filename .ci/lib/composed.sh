@@ -50,7 +50,6 @@ fail_with_logs() {
 send_one_message() {
     local token
     token=$(token_for ana)
-    curl -s -m 5 "http://127.0.0.1:$PORT/live-chat/status" -H "Authorization: Bearer $token"
     wait_for 60 sent "$token" || fail_with_logs 'a message cannot be sent'
     wait_for 30 read_on_second_node "$token" || fail_with_logs 'the second node does not have the message'
     wait_for 30 stored || fail_with_logs 'the message is not in PostgreSQL'
