@@ -44,11 +44,6 @@ impl Failure {
         self.status = Some(status);
         self
     }
-
-    /// What went wrong.
-    pub(crate) fn error(&self) -> &Error {
-        &self.error
-    }
 }
 
 impl From<Error> for Failure {

@@ -58,10 +58,9 @@ impl Persist {
     /// What the owner does besides storing: opening the log after every start of Redis, publishing, trimming.
     async fn chores(&mut self) -> Result<Progress, Error> {
         let state = self.log.state(self.hold.partition).await?;
-        if !state.open || state.epoch != Some(self.hold.watermark.epoch) {
-            if let Progress::LostLease = self.open(state).await? {
-                return Ok(Progress::LostLease);
-            }
+        let is_ours = state.open && state.epoch == Some(self.hold.watermark.epoch);
+        if !is_ours && self.open(state).await? == Progress::LostLease {
+            return Ok(Progress::LostLease);
         }
         let at = self.hold.watermark;
         if self.published != Some(at) {

@@ -39,8 +39,6 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x5b1c_6c3e_7f0a_4c59_9d5e_2a8b_64f1_03d
 pub(crate) struct Identity {
     /// The configured name of who vouches for it.
     pub(crate) issuer: Arc<str>,
-    /// The issuer's own name for the person.
-    pub(crate) subject: String,
     /// Our name for the person.
     pub(crate) account: AccountId,
     /// The name to show when the token gives none.
@@ -108,7 +106,6 @@ pub(super) fn read(
         account,
         fallback_name: format!("user-{}", &account.0.simple().to_string()[..8]),
         issuer: Arc::clone(issuer),
-        subject: subject.to_owned(),
         claims: Claims {
             username: find(claims, &paths.username).and_then(Value::as_str).and_then(clean_name),
             full_name: find(claims, &paths.full_name).and_then(Value::as_str).and_then(clean_name),

@@ -101,14 +101,6 @@ pub(crate) struct Caller {
     pub(crate) account: Arc<Account>,
     /// When the token ends; a socket must be closed then.
     pub(crate) expires_at: DateTime<Utc>,
-    pub(crate) via: Via,
-}
-
-impl Caller {
-    /// How long the token lasts; nothing when it is over but within the leeway.
-    pub(crate) fn expires_in(&self) -> Duration {
-        (self.expires_at - Utc::now()).to_std().unwrap_or_default()
-    }
 }
 
 /// The one authorizer.
@@ -183,7 +175,7 @@ impl Authenticator {
         };
         let identity = self.issuers.verify(&credential.token, Utc::now()).await?;
         let account = self.account(&identity).await?;
-        Ok(Caller { account, expires_at: identity.expires_at, via: credential.via })
+        Ok(Caller { account, expires_at: identity.expires_at })
     }
 
     /// Ends all sign-ins of an account: tokens of ours made before are refused from now on, and its sockets are closed.

@@ -28,6 +28,10 @@ pub(crate) struct Happened {
 
 /// What can be shown.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are messages, and they are shared rather than moved"
+)]
 pub(crate) enum Happening {
     /// Somebody said something.
     MessagePosted(Message),

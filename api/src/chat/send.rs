@@ -29,7 +29,6 @@ pub(crate) struct Draft {
 /// An accepted message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Receipt {
-    pub(crate) id: MessageId,
     pub(crate) no: MessageNo,
     pub(crate) position: Position,
     pub(crate) at: DateTime<Utc>,
@@ -67,5 +66,5 @@ pub(crate) async fn send_message(app: &App, author: &Account, draft: Draft) -> R
         })
         .await?;
     let at = DateTime::from_timestamp_millis(placed.at_ms).unwrap_or_default();
-    Ok(Receipt { id, no: placed.no, position: placed.position, at })
+    Ok(Receipt { no: placed.no, position: placed.position, at })
 }

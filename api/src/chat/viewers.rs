@@ -6,11 +6,6 @@ use shared::id::{AccountId, RoomId};
 
 use crate::app::App;
 
-/// Distinct people who watch the room now.
-pub(crate) async fn count(app: &App, room: RoomId) -> Result<u64, Error> {
-    app.bus.viewer_count(room).await
-}
-
 /// Notes that a person asked for something of the room over REST, which counts as watching for five minutes; answers how
 /// many watch. While the bus is away nobody is counted, and nothing else suffers.
 pub(crate) async fn seen(app: &App, room: RoomId, person: AccountId) -> Result<u64, Error> {

@@ -111,11 +111,6 @@ impl Hub {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// How many connections this node holds.
-    pub(crate) fn connections(&self) -> usize {
-        self.connections.lock().expect("nothing panics while it holds this lock").len()
-    }
-
     /// Makes sure that this node hears of `room`; answers how far it has come. Everything accepted after this returns
     /// reaches whoever joins from that position.
     ///

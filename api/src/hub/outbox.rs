@@ -58,6 +58,7 @@ pub(crate) const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) enum Closing {
     /// A WebSocket close frame with the reason's code, then the peer's answer.
     WebSocket,
+    #[cfg_attr(not(test), allow(dead_code, reason = "for transports without close frames"))]
     /// Nothing: the stream just ends. Stock Socket.IO clients reconnect after a lost transport, not after a close.
     JustCut,
 }
@@ -65,6 +66,7 @@ pub(crate) enum Closing {
 /// Why a connection was closed; the module's table says what each means to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum CloseReason {
+    #[cfg_attr(not(test), allow(dead_code, reason = "a code of the protocol that no route has needed yet"))]
     Normal,
     ClientClosed,
     Drain,
@@ -73,6 +75,7 @@ pub(crate) enum CloseReason {
     Forbidden,
     NotFound,
     Protocol,
+    #[cfg_attr(not(test), allow(dead_code, reason = "a code of the protocol that no route has needed yet"))]
     Unsupported,
     InvalidUtf8,
     Unfinished,

@@ -171,7 +171,7 @@ impl Room {
                     return;
                 }
                 Err(error) if began.elapsed() < FILL_WITHIN => {
-                    tracing::debug!(%error, "a hole can't be filled yet")
+                    tracing::debug!(%error, "a hole can't be filled yet");
                 }
                 Err(_) => {
                     // No source: go on from the head, or wait while there is none.

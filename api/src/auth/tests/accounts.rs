@@ -12,7 +12,7 @@ use shared::user::{Account, Roles};
 use tokio::time::Instant;
 
 use super::super::claims::{Claims, account_of};
-use super::super::{Authenticator, Credential, FRESH, Known, STALE_MAX, Settings, Via};
+use super::super::{Authenticator, Credential, FRESH, Known, STALE_MAX, Settings};
 use super::*;
 
 /// An authorizer whose Postgres is away.
@@ -148,9 +148,9 @@ async fn s08_a_closed_account_is_refused_by_whichever_way_it_comes() {
     let ways = [
         authenticator.authenticate_request(&get, &bearer).await,
         authenticator.authenticate_request(&get, &cookie).await,
-        authenticator.authenticate_upgrade(&get, &bearer, None).await,
-        authenticator.authenticate_upgrade(&get, &cookie, None).await,
-        authenticator.authenticate_upgrade(&get, &none, Some(&query)).await,
+        upgrade(&authenticator, &get, &bearer, None).await,
+        upgrade(&authenticator, &get, &cookie, None).await,
+        upgrade(&authenticator, &get, &none, Some(&query)).await,
         authenticator.authenticate(Some(Credential::bearer(token.clone()))).await,
     ];
     for (way, outcome) in ways.into_iter().enumerate() {
@@ -174,19 +174,19 @@ async fn s01_a_foreign_page_is_refused_before_its_token_is_looked_at() {
         headers
     };
     let via = |outcome: Result<super::super::Caller, Error>| match outcome {
-        Ok(caller) => Ok(caller.via),
+        Ok(_) => Ok(()),
         Err(error) => Err(error.code()),
     };
     for (cookie, origin, expected) in [
-        (true, Some("https://app.example"), Ok(Via::Cookie)),
+        (true, Some("https://app.example"), Ok(())),
         (true, Some("https://evil.example"), Err(Code::Forbidden)),
         (true, None, Err(Code::Forbidden)),
         (false, Some("https://evil.example"), Err(Code::Forbidden)),
-        (false, None, Ok(Via::Bearer)),
+        (false, None, Ok(())),
     ] {
         let headers = headers(cookie, origin);
-        let upgrade = authenticator.authenticate_upgrade(&Method::GET, &headers, None).await;
-        assert_eq!(via(upgrade), expected, "upgrade {cookie} {origin:?}");
+        let upgraded = upgrade(&authenticator, &Method::GET, &headers, None).await;
+        assert_eq!(via(upgraded), expected, "upgrade {cookie} {origin:?}");
         let post = authenticator.authenticate_request(&Method::POST, &headers).await;
         assert_eq!(via(post), expected, "post {cookie} {origin:?}");
     }
@@ -200,7 +200,11 @@ async fn s06_a_caller_lasts_as_long_as_the_token_without_leeway() {
         let token = own(&but(claims(), json!({"exp": exp})));
         let caller =
             authenticator.authenticate(Some(Credential::bearer(token))).await.expect("within the leeway");
-        assert!(caller.expires_in() <= Duration::from_secs(at_most), "{:?}", caller.expires_in());
+        assert!(
+            caller.expires_at <= Utc::now() + chrono::TimeDelta::seconds(at_most),
+            "{:?}",
+            caller.expires_at
+        );
     }
 }
 
@@ -257,4 +261,15 @@ async fn s39_in_production_nobody_signs_in_by_name_and_nothing_is_cached() {
             (401, &"no-store".parse().unwrap())
         );
     }
+}
+
+/// What a socket's route does.
+async fn upgrade(
+    authenticator: &Authenticator,
+    method: &Method,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<super::super::Caller, Error> {
+    let credential = authenticator.upgrade_credential(method, headers, query)?;
+    authenticator.authenticate(credential).await
 }

@@ -291,7 +291,7 @@ async fn s02_whose_issuer_it_is_decides_who_somebody_is() {
     assert!(at_the_shop.claims.roles.to_names().is_empty(), "the shop's roles are elsewhere");
     let here = issuers.verify(&own(&claims()), Utc::now()).await.expect("a good token");
     assert_ne!(here.account, at_the_shop.account);
-    assert_eq!((&*here.issuer, here.subject.as_str()), ("hubbub", "ana"));
+    assert_eq!((&*here.issuer, here.account), ("hubbub", account_of("hubbub", "ana")));
 }
 
 #[tokio::test]

@@ -22,9 +22,8 @@ use self::visit::{TurnedAway, Visit};
 use super::not_active;
 use super::wire::SocketQuery;
 use crate::app::Shared;
+use crate::auth::Caller;
 use crate::auth::client_ip::client_ip;
-use crate::auth::origin::Asked;
-use crate::auth::{Caller, Credential, Via};
 use crate::chat::live_session;
 use crate::hub::Start;
 use crate::hub::outbox::CloseReason;
@@ -104,11 +103,7 @@ async fn admit(
     let address = client_ip(peer, headers, &app.config.trusted_proxies);
     app.limits.let_handshake_pass(&app.bus, address).await.map_err(Rejection::AtTheDoor)?;
 
-    let credential = Credential::of_upgrade(headers, query);
-    let has_cookie_credential = credential.as_ref().is_some_and(|credential| credential.via == Via::Cookie);
-    let asked = Asked { method, headers, is_upgrade: true, has_cookie_credential };
-    app.auth.origins.check(asked).map_err(Rejection::AtTheDoor)?;
-
+    let credential = app.auth.upgrade_credential(method, headers, query).map_err(Rejection::AtTheDoor)?;
     let caller = app.auth.authenticate(credential).await.map_err(Rejection::Told)?;
     let node = app.clone();
     let boot = Arc::new(move || node.hub.boot());

@@ -331,7 +331,7 @@ async fn a_connection_at_rest_is_small() {
 }
 
 /// The buffer of an HTTP request, of which nobody read past the request's end.
-struct RequestBuffer(Arc<()>);
+struct RequestBuffer(#[allow(dead_code, reason = "held to see when it is let go")] Arc<()>);
 
 impl AsRef<[u8]> for RequestBuffer {
     fn as_ref(&self) -> &[u8] {
