@@ -31,6 +31,14 @@ impl Failure {
         Self { field: Some(field), ..Refusal::new(Code::Invalid, message).into() }
     }
 
+    /// The same, saying which field of the request is at fault, where a list of such is told.
+    #[must_use]
+    pub(crate) fn at(mut self, field: &'static str) -> Self {
+        let is_about_form = status_of(self.error.code()) == StatusCode::UNPROCESSABLE_ENTITY;
+        self.field = is_about_form.then_some(field).or(self.field);
+        self
+    }
+
     /// The same with a further field in the body.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

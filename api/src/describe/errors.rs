@@ -1,5 +1,5 @@
-//! The bodies of refusals, as documents show them. They are written in [`crate::respond`]; a test there would not know
-//! the schemas and one here holds both against each other.
+//! The bodies of refusals, as the documents show them. [`crate::respond`] writes them; a test holds both against each
+//! other.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -35,8 +35,8 @@ pub(crate) struct Invalid {
 /// One thing that is wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct InvalidItem {
-    /// Where: `body`, `query` or `path`, then the name.
-    #[schema(examples(json!(["query", "limit"])))]
+    /// The name of the field or parameter, or `body` for the whole.
+    #[schema(examples(json!(["limit"])))]
     loc: Vec<String>,
     /// For people.
     msg: String,

@@ -7,6 +7,8 @@
 mod asyncapi;
 mod errors;
 mod swagger;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 use axum::http::header;
@@ -29,7 +31,10 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
 }
 
 /// The pages that describe them; `openapi` is complete.
-pub(crate) fn pages(openapi: &OpenApi) -> Router<Shared> {
+pub(crate) fn pages<S>(openapi: &OpenApi) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     let openapi = json(openapi.to_json());
     let asyncapi = json(serde_json::to_string(&asyncapi::document()));
     Router::new()

@@ -22,6 +22,8 @@ use crate::chat::send::Draft;
 use crate::transport::websocket::frame::text_frame;
 
 use wire::ErrorFrame;
+#[cfg(test)]
+pub(crate) use wire::samples;
 pub(crate) use wire::{FrameIn, FrameOut};
 
 /// The dialect's name in metrics.

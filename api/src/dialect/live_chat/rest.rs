@@ -197,10 +197,12 @@ async fn send_message(
 ) -> Result<Json<Sent>, Failure> {
     let session = attended(&app, &caller).await?;
     let nonce = match body.client_msg_id.as_deref() {
-        Some(named) => nonce(Some(named))?,
-        None => nonce(idempotency_key(&headers)?)?,
+        Some(named) => nonce(Some(named)),
+        None => nonce(idempotency_key(&headers)?),
     };
-    let draft = draft(&app, &session, body.message, nonce.clone())?;
+    let nonce = nonce.map_err(|refusal| Failure::from(refusal).at("client_msg_id"))?;
+    let draft = draft(&app, &session, body.message, nonce.clone());
+    let draft = draft.map_err(|refusal| Failure::from(refusal).at("message"))?;
     let receipt = send::send_message(&app, &caller.account, draft).await?;
     count_message();
     Ok(Json(Sent::of(&session, nonce.as_str(), &receipt)))

@@ -346,3 +346,6 @@ impl Sent {
 fn is_complete(incomplete: &bool) -> bool {
     !*incomplete
 }
+
+#[cfg(test)]
+mod tests;

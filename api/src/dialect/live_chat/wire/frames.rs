@@ -140,3 +140,6 @@ impl<'a> FrameOut<'a> {
         serde_json::to_vec(self).expect("frames have string keys and no failing parts")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@
 mod bodies;
 mod frames;
 mod query;
+#[cfg(test)]
+pub(crate) mod samples;
 mod time;
 
 pub(crate) use bodies::{
