@@ -1,7 +1,7 @@
 //! The bodies, byte for byte as clients of the first hour read them, with what was added since behind.
 
 use serde_json::{Value, json};
-use shared::id::{MessageId, MessageNo, Position};
+use shared::id::{MessageNo, Position};
 
 use super::super::samples;
 use super::*;
@@ -103,7 +103,6 @@ fn counts_keep_the_names_that_clients_know() {
 #[test]
 fn a_sent_message_is_receipted() {
     let receipt = Receipt {
-        id: MessageId(Uuid::from_u128(9)),
         no: MessageNo(123),
         position: Position { epoch: 1, seq: 7 },
         at: samples::time(),
