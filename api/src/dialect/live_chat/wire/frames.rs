@@ -68,8 +68,8 @@ pub(crate) enum FrameOut<'a> {
     SessionLikeUpdate { total_likes: i64, room_id: Uuid, epoch: u32, seq: u64 },
     /// A like of a message was given or taken back.
     MessageLikeUpdate { message_id: i64, likes: i64, room_id: Uuid, epoch: u32, seq: u64 },
-    /// How many people watch. It has no place in the room's order.
-    ViewerCountUpdate { viewer_count: u64, room_id: Uuid },
+    /// How many people watch. It takes no place in the room's order: `epoch` and `seq` are those of the newest event.
+    ViewerCountUpdate { viewer_count: u64, room_id: Uuid, epoch: u32, seq: u64 },
     /// What you missed since `after` can't be replayed: read the history anew and go on from this position.
     Resync { room_id: Uuid, epoch: u32, seq: u64 },
     /// The answer to `ping`.
@@ -129,7 +129,7 @@ impl<'a> FrameOut<'a> {
                 Self::MessageLikeUpdate { message_id: no.0, likes: *total, room_id, epoch, seq }
             }
             Happening::ViewerCount(viewer_count) => {
-                Self::ViewerCountUpdate { viewer_count: *viewer_count, room_id }
+                Self::ViewerCountUpdate { viewer_count: *viewer_count, room_id, epoch, seq }
             }
             Happening::Resync => Self::Resync { room_id, epoch, seq },
         })
