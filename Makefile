@@ -2,7 +2,7 @@
 # `make up API=3 FANOUT=2 PERSISTER=2 PORT=8000 LIVE_CHAT_ENABLED=false`: variables given here or in the
 # environment reach the stack and win over its defaults.
 
-.PHONY: up test test-long lint clean-local
+.PHONY: up test test-long lint bench clean-local
 
 # Runs the whole stack on this machine until Ctrl-C.
 up:
@@ -25,3 +25,9 @@ test-long: test
 # Everything that can be known without running a test.
 lint:
 	@.ci/lint
+
+# Loads the live room of a stack of its own and says what that cost: `make bench BENCH='--viewers 500 --rate 20'`.
+bench:
+	@deploy/local/setup
+	cargo build --release --locked --workspace --bins
+	@"$${CARGO_TARGET_DIR:-target}/release/bench" $(BENCH)

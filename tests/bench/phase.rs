@@ -1,0 +1,132 @@
+//! One phase: messages at fixed times, whatever becomes of the earlier ones, and what came of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use harness::children::eventually;
+use shared::telemetry::names;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::crowd::Crowd;
+use crate::disk::Probe;
+use crate::machine::{Reading, load_average};
+use crate::metrics::Buckets;
+use crate::report::{Millis, Phase, Traffic, cost};
+use crate::tally::{Schedule, histogram, record};
+use crate::target::Target;
+
+/// Between the decision to begin and the first message.
+const LEAD: Duration = Duration::from_millis(200);
+/// How long the last deliveries may take before they count as lost.
+const LAST_WITHIN: Duration = Duration::from_secs(5);
+
+/// How hard and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Messages a second.
+    pub(crate) rate: u32,
+    /// Seconds.
+    pub(crate) secs: u32,
+}
+
+/// What became of the sends.
+struct Sends {
+    accepted: Vec<usize>,
+    failed: u64,
+    /// From the intended send to the answer.
+    answers: hdrhistogram::Histogram<u64>,
+    /// From the intended send to the real one: the generator's own fault.
+    lateness: hdrhistogram::Histogram<u64>,
+}
+
+/// Runs one phase, and moves `next` behind its last message.
+pub(crate) async fn run(target: &Arc<Target>, crowd: &Crowd, load: Load, next: &mut u64) -> Phase {
+    let count = load.rate as usize * load.secs as usize;
+    let schedule = Schedule { base: *next, count, start: Instant::now() + LEAD, rate: load.rate };
+    *next += count as u64;
+    crowd.begin(schedule);
+    let probe = Probe::start();
+    let (load_before, metrics_before) = (load_average(), target.metrics().await);
+    let before = Reading::take(&target.processes);
+
+    let sends = send_all(target, schedule).await;
+    let viewers = crowd.size();
+    let missing = || crowd.look(|tally| tally.missing(&sends.accepted, viewers));
+    // What is still missing then is lost, and the report says how much.
+    let _ = eventually(LAST_WITHIN, async || (missing() == 0).then_some(())).await;
+
+    let used = Reading::take(&target.processes).since(&before);
+    let (lost, disk, metrics) = (missing(), probe.finish(), target.metrics().await);
+    let tally = crowd.end();
+    let bound = |name: &str| {
+        let added = Buckets::read(&metrics, name).since(&Buckets::read(&metrics_before, name));
+        added.quantile_bound(0.99).map(|seconds| seconds * 1_000.0)
+    };
+    Phase {
+        rate: load.rate,
+        secs: load.secs,
+        viewers,
+        traffic: Traffic {
+            accepted: sends.accepted.len() as u64,
+            failed: sends.failed,
+            expected: sends.accepted.len() as u64 * viewers as u64,
+            delivered: tally.delivered,
+            lost,
+            doubles: tally.doubles,
+            inversions: tally.inversions,
+            strays: tally.strays,
+            other_frames: tally.other_frames,
+            closed_by_server: crowd.closed(),
+            frame_bytes: tally.message_bytes / tally.delivered.max(1),
+        },
+        delivery: Millis::of(&tally.latency),
+        answer: Millis::of(&sends.answers),
+        lateness: Millis::of(&sends.lateness),
+        fdatasync: Millis::of(&disk),
+        written_p99_at_most_ms: bound(names::DELIVERY_LATENCY),
+        persisted_p99_at_most_ms: bound(names::PERSIST_DELAY),
+        load_average: load_before,
+        cost: cost(&target.processes, &used, tally.delivered),
+    }
+}
+
+async fn send_all(target: &Arc<Target>, schedule: Schedule) -> Sends {
+    let mut due = metronome(schedule);
+    let mut sends = JoinSet::new();
+    let mut lateness = histogram();
+    while let Some(index) = due.recv().await {
+        record(&mut lateness, schedule.due(index).elapsed());
+        let target = target.clone();
+        sends.spawn(async move {
+            let answer = target.post(schedule.base + index as u64).send().await;
+            let accepted = answer.is_ok_and(|answer| answer.status().is_success());
+            (index, accepted, schedule.due(index).elapsed())
+        });
+    }
+    let mut done = Sends { accepted: Vec::new(), failed: 0, answers: histogram(), lateness };
+    while let Some(sent) = sends.join_next().await {
+        let (index, accepted, took) = sent.expect("a send does not panic");
+        if accepted {
+            done.accepted.push(index);
+            record(&mut done.answers, took);
+        } else {
+            done.failed += 1;
+        }
+    }
+    done
+}
+
+/// Says when each message is due. A thread of its own, since timers of the runtime tick in milliseconds.
+fn metronome(schedule: Schedule) -> mpsc::UnboundedReceiver<usize> {
+    let (ticks, due) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for index in 0..schedule.count {
+            std::thread::sleep(schedule.due(index).saturating_duration_since(Instant::now()));
+            if ticks.send(index).is_err() {
+                return;
+            }
+        }
+    });
+    due
+}
