@@ -73,11 +73,7 @@ async fn ready(axum::extract::State(app): axum::extract::State<Shared>) -> Respo
 /// Serves `/path/` as `/path`, without a redirect.
 async fn without_trailing_slash(mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if path.len() > 1
-        && path.ends_with('/')
-        && request.method() != Method::CONNECT
-        && !path.starts_with("/docs/")
-    {
+    if path.len() > 1 && path.ends_with('/') && request.method() != Method::CONNECT {
         let trimmed = path.trim_end_matches('/');
         let trimmed = if trimmed.is_empty() { "/" } else { trimmed };
         let target = match request.uri().query() {
