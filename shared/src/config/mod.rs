@@ -72,7 +72,7 @@ pub struct Common {
     pub log_retain: Duration,
     /// `LOG_MAX_ENTRIES`: backlog of one partition at which new sends are refused.
     pub log_max_entries: u64,
-    /// `LOG_MAX_BYTES`: bytes in the log Redis at which new sends are refused.
+    /// `LOG_MAX_BYTES`: bytes of one partition's retained entries at which new sends are refused.
     pub log_max_bytes: u64,
     /// `DRAIN_SECS`: how long a process that was told to stop may take to say goodbye.
     pub drain: Duration,
