@@ -2,6 +2,10 @@
 //!
 //! Whatever a node knows it can learn again: rooms and people from Postgres, what happens from the log. So nodes come and
 //! go as the operator likes, and a client that loses one goes on at another.
+//!
+//! `accept` takes connections, `router` knows the URLs, `auth` who is calling, `dialect` what the bytes mean, `chat` what
+//! people can do (it names no HTTP, no JSON and no socket), and `hub` brings what happened to the sockets of this node
+//! through `transport`. [`serve`] is the whole process from start to drain; tests call it too.
 
 mod accept;
 mod app;

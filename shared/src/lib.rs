@@ -2,6 +2,16 @@
 //!
 //! All Redis and all SQL is here, whoever uses it, so that "what is in Redis" has one answer ([`keys`]) and so has "what
 //! is in the log" ([`event`]). Nothing here knows HTTP, sockets or a client's JSON.
+//!
+//! | to | read |
+//! |---|---|
+//! | name things | [`id`], [`user`], [`room`], [`message`] |
+//! | append to the log, read it, trim it | [`stream`]; what it holds is [`event`] |
+//! | share partitions between workers | [`stream::Crew`], which wants a [`stream::Office`] for its leases |
+//! | reach other nodes, count over all of them | [`bus`] |
+//! | read and write Postgres | [`store`] |
+//! | say what went wrong | [`error`], sorted by what the caller does next |
+//! | be told settings, be seen, be stopped | [`config`], [`telemetry`], [`shutdown`] |
 
 pub mod bus;
 pub mod config;
