@@ -1,9 +1,10 @@
 //! Opening a partition: every start of the log's Redis is a new epoch.
 //!
 //! Whether a restart kept everything can't be told from here: what was accepted but not stored may be gone, and its numbers
-//! must not be given again. So the owner stores whatever survived, moves Postgres to a new epoch, and only then lets this
-//! run of Redis take appends. Each step is guarded against whatever may happen in between: the row by its fence and its
-//! old value, the script by the run id that was seen at first.
+//! must not be given again. So the owner closes the partition, stores whatever survived, moves Postgres to a new epoch, and
+//! only then lets this run of Redis take appends. Each step is guarded against whatever may happen in between: the row by
+//! its fence and its old value, the opening by the closing that it must follow upon. An owner that was paused halfway can
+//! neither open a partition that its successor has begun to open, nor let anything in that the successor would not read.
 
 use shared::Error;
 use shared::id::EntryId;
@@ -13,18 +14,19 @@ use shared::stream::{Progress, Reading, State};
 use crate::persist::Persist;
 
 impl Persist {
-    /// Opens the log for the run of Redis that `state` was read from. Refused when that run was replaced meanwhile: the
-    /// next chores begin again.
-    pub(crate) async fn open(&mut self, state: State) -> Result<Progress, Error> {
-        let partition = self.hold.partition;
+    /// Brings the log and Postgres to one epoch, after `state` showed that they are not in one or that the log is closed.
+    pub(crate) async fn reconcile(&mut self, state: &State) -> Result<Progress, Error> {
+        if state.open && state.epoch > Some(self.hold.watermark.epoch) {
+            self.catch_up(state).await
+        } else {
+            self.open(state).await
+        }
+    }
+
+    async fn open(&mut self, state: &State) -> Result<Progress, Error> {
+        self.close().await?;
         if self.store_survivors().await? == Progress::LostLease {
             return Ok(Progress::LostLease);
-        }
-        if state.open && state.epoch.is_some_and(|epoch| epoch > self.hold.watermark.epoch) {
-            return self.adopt(&state).await;
-        }
-        if state.open && state.epoch == Some(self.hold.watermark.epoch) {
-            return Ok(Progress::Worked);
         }
         let epoch = state.epoch.unwrap_or(0).max(self.hold.watermark.epoch) + 1;
         let opened = EntryId { epoch, pseq: 0 };
@@ -33,15 +35,36 @@ impl Persist {
         }
         self.hold.watermark = opened;
         self.cursor.at = opened;
-        if self.log.open(partition, &state.run, epoch).await? {
-            tracing::info!(partition = partition.number(), epoch, "log opened");
+        let closing = self.closing.take().expect("the opening began with closing");
+        if self.log.open(&closing, epoch).await? {
+            tracing::info!(partition = self.hold.partition.number(), epoch, "log opened");
             Ok(Progress::Worked)
         } else {
-            Err(Error::unavailable("the log's Redis was replaced while it was being opened"))
+            Err(Error::unavailable(
+                "the log was closed again, or its Redis replaced, while it was being opened",
+            ))
         }
     }
 
-    /// Postgres came back from before the log's epoch, and the log has nothing left to read: go on where it is.
+    /// From here on nothing is appended until this owner opens the log, and nothing that another began to open is opened.
+    async fn close(&mut self) -> Result<(), Error> {
+        self.closing = Some(self.log.close(self.hold.partition).await?);
+        Ok(())
+    }
+
+    /// Postgres came back from before the log's epoch: store again what the log still has.
+    async fn catch_up(&mut self, state: &State) -> Result<Progress, Error> {
+        if self.store_survivors().await? == Progress::LostLease {
+            return Ok(Progress::LostLease);
+        }
+        if state.epoch > Some(self.hold.watermark.epoch) {
+            self.adopt(state).await
+        } else {
+            Ok(Progress::Worked)
+        }
+    }
+
+    /// The log is in a later epoch and has nothing left to read: go on where it is.
     async fn adopt(&mut self, state: &State) -> Result<Progress, Error> {
         let at = EntryId { epoch: state.epoch.unwrap_or(0), pseq: state.head };
         if !partitions::advance(&self.pool, &self.hold, at).await? {
@@ -76,7 +99,7 @@ impl Persist {
             self.cursor.at = row.watermark;
             return Ok(Progress::Worked);
         }
-        self.log.close(partition).await?;
+        self.close().await?;
         let before = EntryId { epoch: found.epoch, pseq: found.pseq - 1 };
         if !partitions::record_loss(&self.pool, &self.hold, before).await? {
             return Ok(Progress::LostLease);
@@ -85,6 +108,7 @@ impl Persist {
             "entries are lost: neither the log nor Postgres has them");
         self.hold.watermark = before;
         self.cursor.at = before;
+        self.look_first();
         Ok(Progress::Worked)
     }
 }

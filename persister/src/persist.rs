@@ -9,7 +9,7 @@ use shared::id::EntryId;
 use shared::store::partitions::{self, Hold};
 use shared::store::{effects, live};
 use shared::stream::dead_letter::{self, Verdict};
-use shared::stream::{Cursor, Log, Progress, Reading, Work, trim};
+use shared::stream::{Closing, Cursor, Log, Progress, Reading, Work, trim};
 use shared::{Error, telemetry::names};
 use sqlx::PgPool;
 
@@ -30,6 +30,7 @@ pub struct Persist {
     pub(crate) cursor: Cursor,
     chores_at: Option<Instant>,
     published: Option<EntryId>,
+    pub(crate) closing: Option<Closing>,
 }
 
 /// How a transaction ended when it did not fail.
@@ -43,7 +44,7 @@ impl Persist {
     #[must_use]
     pub fn new(log: Log, pool: PgPool, hold: Hold) -> Self {
         let cursor = log.cursor(hold.partition, hold.watermark);
-        Self { log, pool, hold, cursor, chores_at: None, published: None }
+        Self { log, pool, hold, cursor, chores_at: None, published: None, closing: None }
     }
 
     async fn turn(&mut self) -> Result<Progress, Error> {
@@ -55,11 +56,16 @@ impl Persist {
         self.store_some(Reading::Blocking(WAIT)).await
     }
 
+    /// Lets the next turn begin with the chores.
+    pub(crate) fn look_first(&mut self) {
+        self.chores_at = None;
+    }
+
     /// What the owner does besides storing: opening the log after every start of Redis, publishing, trimming.
     async fn chores(&mut self) -> Result<Progress, Error> {
         let state = self.log.state(self.hold.partition).await?;
         let is_ours = state.open && state.epoch == Some(self.hold.watermark.epoch);
-        if !is_ours && self.open(state).await? == Progress::LostLease {
+        if !is_ours && self.reconcile(&state).await? == Progress::LostLease {
             return Ok(Progress::LostLease);
         }
         let at = self.hold.watermark;
@@ -176,7 +182,7 @@ impl Persist {
         self.hold.watermark = row.watermark;
         self.cursor.at = row.watermark;
         self.published = None;
-        self.chores_at = None;
+        self.look_first();
         Err(error)
     }
 }
@@ -192,7 +198,7 @@ impl Work for Persist {
         let outcome = self.turn().await;
         if outcome.is_err() {
             // Whatever failed may have been Redis being replaced: look before anything else is stored.
-            self.chores_at = None;
+            self.look_first();
         }
         outcome
     }

@@ -19,6 +19,7 @@ mod worker;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use uuid::Uuid;
 
 pub use cursor::{Cursor, Reading};
 pub use producer::{Append, Guard, Placed, Producer, RateWindow, Wanted};
@@ -66,6 +67,14 @@ pub struct State {
     pub watermark: EntryId,
     /// The newest entry that the stream really holds.
     pub newest: Option<EntryId>,
+}
+
+/// A partition that was closed, by whom and in which run of Redis: what it takes to open it again.
+#[derive(Clone, Debug)]
+pub struct Closing {
+    partition: Partition,
+    run: String,
+    token: Uuid,
 }
 
 impl Log {
@@ -139,24 +148,31 @@ impl Log {
         })
     }
 
-    /// Opens `partition` in `epoch` for the run that was seen; false when that run was replaced or another opening came
-    /// first.
-    pub async fn open(&self, partition: Partition, run: &str, epoch: u32) -> Result<bool, Error> {
+    /// Closes `partition`: it takes no append until it is opened again with what this answers.
+    pub async fn close(&self, partition: Partition) -> Result<Closing, Error> {
+        let token = Uuid::now_v7();
+        let run = script::CLOSE
+            .key(keys::meta(partition))
+            .arg(token.to_string())
+            .invoke_async(&mut self.redis.clone())
+            .await?;
+        Ok(Closing { partition, run, token })
+    }
+
+    /// Opens a partition in `epoch`; false when its Redis was replaced or another opening was begun since `closing`.
+    pub async fn open(&self, closing: &Closing, epoch: u32) -> Result<bool, Error> {
+        let partition = closing.partition;
         let answer: String = script::OPEN
             .key(keys::meta(partition))
             .key(keys::rooms(partition))
             .key(keys::memo(partition))
             .key(keys::log(partition))
-            .arg(run)
+            .arg(&closing.run)
             .arg(epoch)
+            .arg(closing.token.to_string())
             .invoke_async(&mut self.redis.clone())
             .await?;
         Ok(answer == "OPENED")
-    }
-
-    /// Closes `partition`: it takes no append until it is opened again.
-    pub async fn close(&self, partition: Partition) -> Result<(), Error> {
-        Ok(script::CLOSE.key(keys::meta(partition)).invoke_async(&mut self.redis.clone()).await?)
     }
 
     /// Publishes the watermark, and with `group` also the persister's place for `XINFO GROUPS`.
