@@ -85,7 +85,7 @@ impl Persist {
         if is_hole(self.hold.watermark, first.entry) {
             return self.lost_range(first.entry).await;
         }
-        self.store(&envelopes).await
+        self.store(unbroken(&envelopes)).await
     }
 
     /// Stores a batch; what some value in it makes impossible is bisected out and parked.
@@ -110,7 +110,7 @@ impl Persist {
                 Ok(stored) => stored,
             };
             if let Stored::Fenced = outcome {
-                return Ok(Progress::LostLease);
+                return self.read_place().await;
             }
         }
         Ok(Progress::Worked)
@@ -175,7 +175,16 @@ impl Persist {
 
     /// After an error of which nobody knows whether the COMMIT happened: the row says.
     async fn look_again(&mut self, error: Error) -> Result<Progress, Error> {
-        let Ok(row) = partitions::read(&self.pool, self.hold.partition).await else { return Err(error) };
+        match self.read_place().await {
+            Ok(Progress::LostLease) => Ok(Progress::LostLease),
+            _ => Err(error),
+        }
+    }
+
+    /// Goes on where the row says that Postgres is. A watermark that is not where it was left, under our own fence, is the
+    /// work of a COMMIT whose answer was never read.
+    async fn read_place(&mut self) -> Result<Progress, Error> {
+        let row = partitions::read(&self.pool, self.hold.partition).await?;
         if row.fence != self.hold.fence {
             return Ok(Progress::LostLease);
         }
@@ -183,8 +192,14 @@ impl Persist {
         self.cursor.at = row.watermark;
         self.published = None;
         self.look_first();
-        Err(error)
+        Ok(Progress::Worked)
     }
+}
+
+/// The entries up to the first hole: what is behind one is read again, so that the hole is seen.
+fn unbroken(envelopes: &[Envelope]) -> &[Envelope] {
+    let hole = envelopes.windows(2).position(|pair| is_hole(pair[0].entry, pair[1].entry));
+    hole.map_or(envelopes, |last| &envelopes[..=last])
 }
 
 /// Whether entries are missing between the watermark and what was read. An epoch may end anywhere, so its first entry
