@@ -20,10 +20,18 @@ use tokio::net::TcpListener;
 pub use route::Fanout;
 
 /// Where fan-out leases are kept: on the bus, since two owners at once do no harm.
-struct BusOffice {
+pub struct BusOffice {
     log: Log,
     bus: Bus,
     lease: Duration,
+}
+
+impl BusOffice {
+    /// Gives out the partitions of `log`, each for `lease` at a time.
+    #[must_use]
+    pub fn new(log: Log, bus: Bus, lease: Duration) -> Self {
+        Self { log, bus, lease }
+    }
 }
 
 impl Office for BusOffice {
@@ -81,7 +89,7 @@ pub async fn serve(config: Common, internal: TcpListener, shutdown: Shutdown) ->
     let me = BootId::draw();
     tracing::info!(boot = %me, "fan-out worker ready");
     health.set_ready();
-    let office = BusOffice { log, bus, lease: config.lease };
+    let office = BusOffice::new(log, bus, config.lease);
     Crew::new(office, me, config.partitions).run(config.lease, health, shutdown).await;
     gone.begin();
     let _ = server.await;

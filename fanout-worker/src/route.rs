@@ -36,7 +36,9 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    pub(crate) fn new(log: Log, bus: Bus, partition: Partition) -> Self {
+    /// Begins where the last owner was, as the bus has it.
+    #[must_use]
+    pub fn new(log: Log, bus: Bus, partition: Partition) -> Self {
         let now = Instant::now();
         Self {
             log,
@@ -71,7 +73,7 @@ impl Fanout {
             return Ok(Progress::Idle);
         };
         let last = last.entry;
-        if is_hole(cursor.at, envelopes[0].entry) {
+        if has_hole(cursor.at, &envelopes) {
             tracing::warn!(partition = self.partition.number(), after = %cursor.at, "entries are missing from the log");
             self.tell_all(Notice::CompareHeads(self.partition)).await?;
         }
@@ -146,7 +148,13 @@ impl Fanout {
     }
 }
 
-/// Whether entries are missing between where we were and what was read. An epoch may end anywhere, so its first entry
+/// Whether entries are missing before or among those that were read.
+fn has_hole(at: EntryId, envelopes: &[Envelope]) -> bool {
+    let places = envelopes.iter().map(|envelope| envelope.entry);
+    std::iter::once(at).chain(places.clone()).zip(places).any(|(last, next)| is_hole(last, next))
+}
+
+/// Whether entries are missing between two places. An epoch may end anywhere, so its first entry
 /// follows upon anything.
 fn is_hole(at: EntryId, first: EntryId) -> bool {
     first != at.next() && !(first.epoch > at.epoch && first.pseq == 1)

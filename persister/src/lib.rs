@@ -23,10 +23,18 @@ use tokio::net::TcpListener;
 pub use persist::Persist;
 
 /// Where the persister's leases are kept: with fence and watermark in one Postgres row per partition.
-struct PostgresOffice {
+pub struct PostgresOffice {
     log: Log,
     pool: PgPool,
     lease: Duration,
+}
+
+impl PostgresOffice {
+    /// Gives out the partitions of `log`, each for `lease` at a time.
+    #[must_use]
+    pub fn new(log: Log, pool: PgPool, lease: Duration) -> Self {
+        Self { log, pool, lease }
+    }
 }
 
 impl Office for PostgresOffice {
@@ -89,7 +97,7 @@ pub async fn serve(config: Common, internal: TcpListener, shutdown: Shutdown) ->
     let me = BootId::draw();
     tracing::info!(boot = %me, "persister ready");
     health.set_ready();
-    let office = PostgresOffice { log, pool: pool.clone(), lease: config.lease };
+    let office = PostgresOffice::new(log, pool.clone(), config.lease);
     Crew::new(office, me, config.partitions).run(config.lease, health, shutdown).await;
     pool.close().await;
     gone.begin();
