@@ -155,6 +155,10 @@ impl Producer {
                     if room && seeds.room.is_none() {
                         return Err(Error::refused(Code::NotFound, "No such room"));
                     }
+                    if told.is_some() {
+                        // Postgres is behind what is published: it must catch up first.
+                        tokio::time::sleep(PAUSE).await;
+                    }
                     told = Some(Told { epoch, now_ms, nonce_absent: nonce, seeds });
                 }
                 Ok(Answer::NotOpen | Answer::Ahead) => tokio::time::sleep(PAUSE).await,

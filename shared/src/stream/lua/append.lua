@@ -72,7 +72,6 @@ if room then
     if stored then
       local w = words(stored)
       counter = w[1] .. ' 0 ' .. w[2] .. ' ' .. w[3]
-      redis.call('HSET', KEYS[2], room, counter)
     else
       needs[#needs + 1] = 'room'
     end

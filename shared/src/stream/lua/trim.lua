@@ -14,7 +14,7 @@ for _, entry in ipairs(redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', ARGV[2])
   local fields = {}
   for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
   local stored = e < wepoch or (e == wepoch and p <= wpseq)
-  if not stored or now - tonumber(fields.at) < tonumber(ARGV[1]) then break end
+  if not stored or now - (tonumber(fields.at) or 0) < tonumber(ARGV[1]) then break end
   if e == epoch then
     for key in string.gmatch(fields.memo or '', '%S+') do
       local mark = redis.call('HGET', KEYS[2], key)
@@ -22,7 +22,7 @@ for _, entry in ipairs(redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', ARGV[2])
     end
     trimmed = p
   end
-  bytes = bytes - #fields.body - 200
+  bytes = bytes - #(fields.body or '') - 200
   gone = gone + 1
   first_kept = string.format('%d-%d', e, p + 1)
 end
