@@ -57,13 +57,15 @@ pub struct LikeRow {
     pub position: Position,
 }
 
-/// Inserts messages that are not there yet and counts them for their sessions; answers how many were new.
+/// Inserts messages that are not there yet and counts them for their sessions; answers how many were new. A placeholder is
+/// not counted: if its message can be stored after all, that one is.
 pub async fn insert_messages(tx: &mut PgConnection, rows: &[MessageRow]) -> Result<u64, sqlx::Error> {
     if rows.is_empty() {
         return Ok(0);
     }
     let inserted: Vec<Uuid> = sqlx::query_scalar(
-        "insert into hubbub.message
+        "with inserted as (
+         insert into hubbub.message
              (id, no, room, author, epoch, seq, kind, content, digest, nonce, author_roles, created_at)
          select id, no, room, author, epoch, seq, kind, content, digest, nonce,
                 string_to_array(roles, ',', ''), created_at
@@ -71,7 +73,8 @@ pub async fn insert_messages(tx: &mut PgConnection, rows: &[MessageRow]) -> Resu
                      $8::text[], $9::bytea[], $10::text[], $11::text[], $12::timestamptz[])
               as new (id, no, room, author, epoch, seq, kind, content, digest, nonce, roles, created_at)
          on conflict (id) do nothing
-         returning room",
+         returning room, kind)
+         select room from inserted where kind <> 'unreadable'",
     )
     .bind(each(rows, |row| row.id.0))
     .bind(each(rows, |row| row.no.0))
