@@ -3,5 +3,6 @@
 //! Nothing started here outlives the test process, however that process ends.
 
 pub mod children;
+pub mod logs;
 pub mod process;
 pub mod servers;

@@ -1,0 +1,192 @@
+//! Every start of the log's Redis is a new epoch, in which nothing is given out twice and nothing that was acked is missing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use harness::children::{PATIENCE, eventually};
+use harness::logs::{Line, Stage, place, refusal, somebody};
+use harness::servers::Database;
+use shared::error::Code;
+use shared::id::{EntryId, Position};
+use shared::keys;
+use shared::store::partitions;
+use shared::stream::Work;
+
+#[tokio::test]
+async fn a_restarted_log_takes_nothing_until_it_is_opened_and_goes_on_counting_then() {
+    let (stage, mut servers) = Stage::with_servers(Database::Shared).await;
+    let mut persister = stage.open().await;
+    let (room, ana, voice) = (stage.room().await, somebody(), stage.producer());
+    voice.say_all(room, ana, &["one", "two"]).await;
+    stage.store_all(&mut persister).await;
+    voice.say_all(room, ana, &["three"]).await;
+
+    servers.log.stop().await;
+    servers.log.start().await;
+    // The producer's connection comes back by itself, and must not pass for one to the process that was opened.
+    assert_eq!(refusal(voice.say(&Line::new(room, ana, "too early")).await), Code::Unavailable);
+    stage.let_open(&mut persister).await;
+    let said = voice.say(&Line::new(room, ana, "four")).await.expect("it is open");
+    assert_eq!((said.position, place(&said)), (Position { epoch: 2, seq: 4 }, EntryId { epoch: 2, pseq: 1 }));
+    stage.store_all(&mut persister).await;
+    assert_eq!(stage.texts(room).await, ["one", "two", "three", "four"]);
+}
+
+#[tokio::test]
+async fn a_log_that_was_killed_under_load_has_everything_that_it_acked() {
+    let (stage, mut servers) = Stage::with_servers(Database::Shared).await;
+    let mut persister = stage.open().await;
+    let room = stage.room().await;
+    let said = Arc::new(AtomicUsize::new(0));
+    let people: Vec<_> = (0..8).map(|_| (stage.producer(), somebody())).collect();
+    let talk = people.into_iter().map(|(voice, person)| {
+        let said = said.clone();
+        tokio::spawn(async move {
+            let mut acked = Vec::new();
+            for n in 0.. {
+                let line = Line::new(room, person, format!("{person} {n}"));
+                match voice.say(&line).await {
+                    Ok(placed) => acked.push((line.text, placed.position)),
+                    Err(error) => {
+                        assert_eq!(error.code(), Code::Unavailable, "nobody knows what became of it");
+                        break;
+                    }
+                }
+                said.fetch_add(1, Ordering::Relaxed);
+            }
+            acked
+        })
+    });
+    let talk: Vec<_> = talk.collect();
+    let enough = eventually(PATIENCE, async || (said.load(Ordering::Relaxed) > 500).then_some(())).await;
+    enough.expect("five hundred lines are acked");
+    servers.log.kill9();
+    let mut acked = Vec::new();
+    for person in talk {
+        acked.extend(person.await.expect("nobody panics"));
+    }
+
+    servers.log.start().await;
+    stage.let_open(&mut persister).await;
+    stage.store_all(&mut persister).await;
+    let stored: BTreeMap<String, (i32, i64)> =
+        stage.stored(room).await.into_iter().map(|(epoch, seq, text)| (text, (epoch, seq))).collect();
+    for (text, position) in &acked {
+        let place = (position.epoch.cast_signed(), position.seq.cast_signed());
+        assert_eq!(stored.get(text), Some(&place), "{text} was acked");
+    }
+    let mut seqs: Vec<i64> = stored.values().map(|(_, seq)| *seq).collect();
+    seqs.sort_unstable();
+    assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "what survived has no hole and no double");
+}
+
+#[tokio::test]
+async fn an_opening_that_comes_late_changes_nothing() {
+    let (stage, mut servers) = Stage::with_servers(Database::Shared).await;
+    let (log, partition) = (&stage.log, stage.partition);
+
+    // Of a run that is over.
+    let before = log.close(partition).await.expect("the log answers");
+    servers.log.stop().await;
+    servers.log.start().await;
+    let late = eventually(PATIENCE, async || log.open(&before, 7).await.ok()).await;
+    assert_eq!(late, Some(false));
+
+    // After somebody else's closing: what got in between the two would be read by nobody.
+    let paused = log.close(partition).await.expect("the log answers");
+    let mut persister = stage.open().await;
+    stage.producer().say_all(stage.room().await, somebody(), &["one"]).await;
+    let dump = stage.dump().await;
+    assert!(!log.open(&paused, 99).await.expect("the log answers"));
+    assert!(stage.dump().await == dump, "it changed something");
+    let paused = log.close(partition).await.expect("the log answers");
+    let successor = log.close(partition).await.expect("the log answers");
+    assert!(!log.open(&paused, 8).await.expect("the log answers"), "the successor has begun");
+
+    // Of an epoch that is not above the recorded one.
+    assert!(!log.open(&successor, 1).await.expect("the log answers"));
+    assert!(log.open(&successor, 9).await.expect("the log answers"));
+    assert!(!log.open(&successor, 10).await.expect("the log answers"), "a closing is good for one opening");
+    stage.let_open(&mut persister).await;
+}
+
+#[tokio::test]
+async fn an_opener_that_is_killed_anywhere_leaves_nothing_that_its_successor_can_not_open() {
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let (room, ana) = (stage.room().await, somebody());
+    let mut said = Vec::new();
+    for n in 0..12_u64 {
+        let text = n.to_string();
+        stage.producer().say_all(room, ana, &[&text]).await;
+        said.push(text);
+        stage.log.close(stage.partition).await.expect("the log answers");
+        // A turn takes a few milliseconds; it ends in the middle of one or the other statement.
+        let cut = std::time::Duration::from_micros(300 * n);
+        let _ = tokio::time::timeout(cut, persister.step()).await;
+        if n % 2 == 0 {
+            stage.lapse().await;
+            persister = stage.persister().await;
+        }
+        stage.let_open(&mut persister).await;
+    }
+    stage.store_all(&mut persister).await;
+    assert_eq!(stage.texts(room).await, said);
+}
+
+#[tokio::test]
+async fn the_published_watermark_follows_postgres_and_never_runs_ahead() {
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let (room, ana) = (stage.room().await, somebody());
+    for round in 1..=3 {
+        stage.producer().say_all(room, ana, &["a", "b"]).await;
+        let published = stage.log.state(stage.partition).await.expect("the log answers").watermark;
+        assert_eq!(published, EntryId { epoch: 1, pseq: 2 * (round - 1) });
+        persister.step().await.expect("the turn goes well");
+        let published = stage.log.state(stage.partition).await.expect("the log answers").watermark;
+        assert_eq!(published, stage.watermark().await);
+        assert_eq!(published.pseq, 2 * round);
+    }
+    // Late words change nothing.
+    for late in [EntryId { epoch: 1, pseq: 3 }, EntryId { epoch: 0, pseq: 99 }] {
+        stage.log.publish_watermark(stage.partition, late, false).await.expect("the log answers");
+    }
+    let published = stage.log.state(stage.partition).await.expect("the log answers").watermark;
+    assert_eq!(published, EntryId { epoch: 1, pseq: 6 });
+}
+
+#[tokio::test]
+async fn consumer_groups_show_a_true_lag_while_nobody_works_and_none_afterwards() {
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let mut fanout = fanout_worker::Fanout::new(stage.log.clone(), stage.bus.clone(), stage.partition);
+    let (room, ana) = (stage.room().await, somebody());
+    for (round, waiting) in [(0, 3), (1, 5), (2, 2)] {
+        lag_becomes(&stage, 0, &mut persister, &mut fanout).await;
+        let texts: Vec<String> = (0..waiting).map(|n| format!("{round} {n}")).collect();
+        stage.producer().say_all(room, ana, &texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        assert_eq!(stage.lag(keys::PERSISTER).await, Some(waiting));
+        assert_eq!(stage.lag(keys::FANOUT).await, Some(waiting));
+        if round == 1 {
+            stage.store_all(&mut persister).await;
+            stage.reopen(&mut persister).await;
+        }
+    }
+    lag_becomes(&stage, 0, &mut persister, &mut fanout).await;
+    let hold = partitions::read(&stage.pool, stage.partition).await.expect("Postgres answers");
+    assert_eq!(hold.watermark, EntryId { epoch: 2, pseq: 2 });
+}
+
+/// Both workers work until both groups lag by `lag`.
+async fn lag_becomes(stage: &Stage, lag: u64, persister: &mut impl Work, fanout: &mut impl Work) {
+    let reached = async {
+        while (stage.lag(keys::PERSISTER).await, stage.lag(keys::FANOUT).await) != (Some(lag), Some(lag)) {
+            let (stored, handed) = tokio::join!(persister.step(), fanout.step());
+            stored.expect("the turn goes well");
+            handed.expect("the turn goes well");
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.expect("the groups are published");
+}

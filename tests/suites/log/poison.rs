@@ -1,0 +1,167 @@
+//! Entries that can't be stored: parked with their raw bytes, everything behind them goes on, and they can be redriven.
+
+use harness::logs::{Line, Stage, somebody};
+use harness::servers::PARTITIONS;
+use persister::commands;
+use shared::id::{EntryId, RoomId};
+use shared::stream::{Progress, Work, dead_letter};
+use sqlx::Row as _;
+
+async fn letters(stage: &Stage) -> Vec<dead_letter::DeadLetter> {
+    let all = dead_letter::list(&stage.pool, 1_000).await.expect("Postgres answers");
+    all.into_iter().filter(|letter| letter.envelope.partition == stage.partition).collect()
+}
+
+/// As an operator or a repaired release would: other bytes in place of the parked ones.
+async fn repair(stage: &Stage, entry: EntryId, body: &[u8]) {
+    sqlx::query("update hubbub.dead_letter set body = $1 where partition = $2 and pseq = $3")
+        .bind(body)
+        .bind(i16::try_from(stage.partition.number()).expect("there are sixteen"))
+        .bind(i64::from(entry.pseq))
+        .execute(&stage.pool)
+        .await
+        .expect("Postgres answers");
+}
+
+async fn a_session(stage: &Stage) -> RoomId {
+    let room = stage.room().await;
+    sqlx::query(
+        "insert into hubbub.live_session (room, name, starts_at, ends_at)
+         values ($1, 'a draw', clock_timestamp(), clock_timestamp() + interval '1 hour')",
+    )
+    .bind(room.0)
+    .execute(&stage.pool)
+    .await
+    .expect("Postgres answers");
+    room
+}
+
+async fn messages_of_session(stage: &Stage, room: RoomId) -> i64 {
+    sqlx::query("select total_messages from hubbub.live_session where room = $1")
+        .bind(room.0)
+        .fetch_one(&stage.pool)
+        .await
+        .expect("the room has a session")
+        .get(0)
+}
+
+#[tokio::test]
+async fn poison_is_parked_in_its_place_and_the_rest_is_stored_in_order() {
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let (room, ana, voice) = (a_session(&stage).await, somebody(), stage.producer());
+    // Bodies that can't be read, and one that names an unknown event with a character that Postgres refuses even in the
+    // reason for parking it.
+    for (n, body) in [&b"{"[..], b"", &[0xff, 0xfe], b"[]", br#"{"event":"later"}"#, br#"{"event":"\u0000"}"#]
+        .iter()
+        .enumerate()
+    {
+        voice.say_all(room, ana, &[&format!("before {n}")]).await;
+        voice.append_raw(Some(room), body).await;
+    }
+    // Values that only Postgres refuses.
+    voice.say_all(room, ana, &["a\0b", "fine"]).await;
+    voice.append_raw(None, b"nobody's").await;
+    voice.say_all(room, ana, &["last"]).await;
+    let last = stage.newest().await;
+    while stage.watermark().await < last {
+        assert_eq!(persister.step().await.expect("nothing stops"), Progress::Worked);
+    }
+
+    let mut expected: Vec<String> =
+        (0..6).flat_map(|n| [format!("before {n}"), "unreadable".to_owned()]).collect();
+    expected.extend(["unreadable", "fine", "last"].map(str::to_owned));
+    assert_eq!(stage.texts(room).await, expected);
+    let parked: Vec<(u32, Option<String>, Vec<u8>)> = letters(&stage)
+        .await
+        .into_iter()
+        .map(|letter| (letter.envelope.entry.pseq, letter.sqlstate, letter.envelope.body.to_vec()))
+        .collect();
+    let raw = |at: usize| (parked[at].0, parked[at].1.as_deref(), parked[at].2.as_slice());
+    assert_eq!(parked.len(), 8);
+    assert_eq!(raw(0), (2, None, &b"{"[..]));
+    assert_eq!(raw(2), (6, None, &[0xff, 0xfe][..]));
+    assert_eq!((parked[6].0, parked[6].1.as_deref()), (13, Some("22021")), "the text with a NUL");
+    assert_eq!(raw(7), (15, None, &b"nobody's"[..]));
+    assert_eq!(messages_of_session(&stage, room).await, 8, "placeholders are no messages");
+
+    // What was parked and is retained is parked once, however often it is read.
+    stage.rewind_postgres(EntryId { epoch: 1, pseq: 3 }).await;
+    let mut successor = stage.persister().await;
+    stage.store_all(&mut successor).await;
+    assert_eq!(letters(&stage).await.len(), 8);
+    assert_eq!(stage.texts(room).await, expected);
+}
+
+#[tokio::test]
+async fn a_dead_letter_can_be_listed_shown_and_redriven_into_its_place() {
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let (room, ana, voice) = (a_session(&stage).await, somebody(), stage.producer());
+    voice.say_all(room, ana, &["one", "t\0wo", "three"]).await;
+    voice.append_raw(Some(room), b"\xffnothing").await;
+    stage.store_all(&mut persister).await;
+    let [two, nothing] = [2, 4].map(|pseq| EntryId { epoch: 1, pseq });
+
+    let listed = commands::list(&stage.pool).await.expect("Postgres answers");
+    let ours = format!("{} {two}", stage.partition);
+    let line = listed.lines().find(|line| line.starts_with(&ours)).expect("it is listed");
+    assert!(line.contains("22021") && line.contains(&room.to_string()), "{line}");
+    let shown = commands::show(&stage.pool, stage.partition, nothing).await.expect("it is there");
+    assert!(shown.ends_with("\\xffnothing\n"), "{shown}");
+    assert!(commands::show(&stage.pool, stage.partition, EntryId { epoch: 1, pseq: 99 }).await.is_err());
+
+    for unchanged in [two, nothing] {
+        assert!(commands::redrive(&stage.pool, stage.partition, unchanged, PARTITIONS).await.is_err());
+    }
+    assert_eq!(
+        stage.texts(room).await,
+        ["one", "unreadable", "three", "unreadable"],
+        "a failed redrive changes nothing"
+    );
+
+    let body = letters(&stage).await.remove(0).envelope.body;
+    let mended = String::from_utf8(body.to_vec()).expect("it is JSON").replace("\\u0000", "");
+    repair(&stage, two, mended.as_bytes()).await;
+    for _ in 0..2 {
+        commands::redrive(&stage.pool, stage.partition, two, PARTITIONS).await.expect("it can be stored");
+    }
+    assert_eq!(stage.texts(room).await, ["one", "two", "three", "unreadable"]);
+    assert_eq!(messages_of_session(&stage, room).await, 3, "each message counts once");
+    assert_eq!(letters(&stage).await.len(), 1, "what was redriven is no longer listed");
+    let shown = commands::show(&stage.pool, stage.partition, two).await.expect("it is kept");
+    assert!(shown.contains("redriven at"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_broken_rule_of_ours_stops_the_partition_and_parks_nothing() {
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let (room, ana, voice) = (stage.room().await, somebody(), stage.producer());
+    let taken = Line::new(room, ana, "who put this here?");
+    sqlx::query(
+        "insert into hubbub.message (id, no, room, author, epoch, seq, content, digest, nonce, created_at)
+         values ($1, 1, $2, $3, 1, 2, 'who put this here?', '', '', now())",
+    )
+    .bind(taken.id().0)
+    .bind(room.0)
+    .bind(ana.0)
+    .execute(&stage.pool)
+    .await
+    .expect("Postgres answers");
+    voice.say_all(room, ana, &["one", "two", "three"]).await;
+
+    let stopped = persister.step().await.expect_err("the place is taken");
+    assert_eq!(stopped.code(), shared::error::Code::Internal);
+    assert!(persister.step().await.is_err(), "and it stays so");
+    assert!(letters(&stage).await.is_empty());
+    assert_eq!(stage.watermark().await, EntryId { epoch: 1, pseq: 0 }, "nothing of the batch is stored");
+
+    sqlx::query("delete from hubbub.message where id = $1")
+        .bind(taken.id().0)
+        .execute(&stage.pool)
+        .await
+        .expect("Postgres answers");
+    stage.store_all(&mut persister).await;
+    assert_eq!(stage.texts(room).await, ["one", "two", "three"]);
+}
