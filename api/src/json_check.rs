@@ -33,7 +33,7 @@ fn describe(error: &serde_json::Error) -> String {
                 },
             }
         }
-        _ => "Body is not valid JSON".to_owned(),
+        _ => "This is not valid JSON".to_owned(),
     }
 }
 

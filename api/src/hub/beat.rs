@@ -46,6 +46,10 @@ pub(crate) async fn run(app: Shared, stop: Shutdown) {
             tracing::debug!(%error, "viewers can't be counted now");
         }
     }
+    match say(&app, app.hub.watch.everybody_leaves()).await {
+        Ok(seen) => tell_log(&app, seen).await,
+        Err(error) => tracing::debug!(%error, "viewers are left to lapse"),
+    }
 }
 
 /// Says what changed and, when it is time, everything.

@@ -1,6 +1,6 @@
 //! Who watches which room from this node: counted here, said to the bus, and told to the log in batches.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ impl Watch {
         let changed = std::mem::take(&mut state.changed);
         let word = |(room, people): (RoomId, Vec<AccountId>)| {
             let mut word = Word::default();
-            for person in people {
+            for person in people.into_iter().collect::<BTreeSet<_>>() {
                 let is_here = state.sockets.get(&room).is_some_and(|here| here.contains_key(&person));
                 if is_here { word.here.push(person) } else { word.left.push(person) }
             }
@@ -105,6 +105,18 @@ impl Watch {
         let here =
             |people: &HashMap<AccountId, u32>| Word { here: people.keys().copied().collect(), left: vec![] };
         state.sockets.iter().map(|(room, people)| (*room, here(people))).collect()
+    }
+
+    /// The node goes, and everybody who is here with it.
+    pub(super) fn everybody_leaves(&self) -> HashMap<RoomId, Word> {
+        let mut words = self.take_changes();
+        for (room, people) in std::mem::take(&mut self.lock().sockets) {
+            words.entry(room).or_default().left.extend(people.into_keys());
+        }
+        for word in words.values_mut() {
+            word.left.append(&mut word.here);
+        }
+        words
     }
 
     /// The REST sightings since the last call.
@@ -136,6 +148,22 @@ mod tests {
         watch.left(room, ana);
         assert_eq!(watch.take_changes()[&room], Word { here: vec![], left: vec![ana] });
         assert!(watch.rooms().is_empty());
+    }
+
+    #[test]
+    fn a_node_that_goes_takes_everybody_with_it() {
+        let (room, ana, ben) =
+            (RoomId(Uuid::from_u128(1)), AccountId(Uuid::from_u128(2)), AccountId(Uuid::from_u128(3)));
+        let watch = Watch::default();
+        watch.joined(room, ana);
+        watch.take_changes();
+        watch.joined(room, ben);
+        let mut word = watch.everybody_leaves().remove(&room).unwrap();
+        word.left.sort();
+        word.left.dedup();
+        assert_eq!(word, Word { here: vec![], left: vec![ana, ben] });
+        watch.left(room, ana);
+        assert!(watch.take_changes().is_empty(), "what was said is not said again");
     }
 
     #[test]

@@ -23,7 +23,11 @@ for i = 4, #ARGV do
     redis.call('ZREM', KEYS[3], person)
   elseif what == 'leave' then
     drop(member)
-    if redis.call('HEXISTS', KEYS[2], person) == 0 then left[#left + 1] = person end
+    if redis.call('HEXISTS', KEYS[2], person) == 0 then
+      -- Whoever closes their last socket is gone, also when they were seen over REST before.
+      redis.call('ZREM', KEYS[3], person)
+      left[#left + 1] = person
+    end
   elseif what == 'see' and redis.call('HEXISTS', KEYS[2], person) == 0 then
     redis.call('ZADD', KEYS[3], now + ttl, person)
   end
