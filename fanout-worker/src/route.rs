@@ -32,6 +32,7 @@ pub struct Fanout {
     saved: Option<EntryId>,
     saved_at: Instant,
     published_at: Instant,
+    published: Option<EntryId>,
     failures: BTreeMap<BootId, u32>,
 }
 
@@ -48,6 +49,7 @@ impl Fanout {
             saved: None,
             saved_at: now,
             published_at: now,
+            published: None,
             failures: BTreeMap::new(),
         }
     }
@@ -137,7 +139,11 @@ impl Fanout {
             self.saved_at = Instant::now();
         }
         if self.published_at.elapsed() >= PUBLISH_EVERY {
-            self.log.publish_fanout(self.partition, at).await?;
+            // Each publishing is a synced write, so a quiet partition is left alone.
+            if self.published != Some(at) {
+                self.log.publish_fanout(self.partition, at).await?;
+                self.published = Some(at);
+            }
             let state = self.log.state(self.partition).await?;
             self.log.report_lag(self.partition, keys::FANOUT, &state, at).await?;
             // Told here, so that it is also known while no persister runs.

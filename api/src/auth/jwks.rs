@@ -168,7 +168,7 @@ impl KeySet {
             Ok(keys) => self.keys.store(Arc::new(keys)),
             Err(error) => tracing::warn!(issuer = self.issuer, %error, "key server did not give its keys"),
         }
-        metrics::counter!("auth_key_fetches_total", "issuer" => self.issuer.clone(), "ok" => answered.to_string())
+        metrics::counter!("hubbub_auth_key_fetches_total", "issuer" => self.issuer.clone(), "ok" => answered.to_string())
             .increment(1);
         self.answered.store(answered, Ordering::Release);
         self.fetches.fetch_add(1, Ordering::Release);

@@ -85,7 +85,7 @@ impl From<Rejected> for Error {
     fn from(rejected: Rejected) -> Self {
         match rejected {
             Rejected::Flawed(flaw) => {
-                metrics::counter!("auth_refused_total", "reason" => flaw.name()).increment(1);
+                metrics::counter!("hubbub_auth_refused_total", "reason" => flaw.name()).increment(1);
                 Self::refused(Code::Unauthorized, "Could not validate credentials")
             }
             Rejected::KeysAway => Self::unavailable("the key server of a token's issuer does not answer"),

@@ -44,6 +44,8 @@ pub(crate) struct Connection {
     pub(crate) encoding: Encoding,
     /// When its token ends.
     pub(crate) expires_at: DateTime<Utc>,
+    /// Whether it asked to resume, and so understands being told that it must read anew.
+    pub(crate) resumes: bool,
     /// When what it watches ends.
     pub(crate) ends_at: Option<DateTime<Utc>>,
 }

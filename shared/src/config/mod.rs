@@ -116,7 +116,7 @@ impl Common {
             lease: read.millis("LEASE_MS", 6_000, 200..=600_000),
             log_retain: read.seconds("LOG_RETAIN_SECS", 600, 1..=604_800),
             log_max_entries: read.number("LOG_MAX_ENTRIES", 1_000_000, 1..=u64::from(u32::MAX)),
-            log_max_bytes: read.number("LOG_MAX_BYTES", 1 << 30, 1 << 20..=1 << 50),
+            log_max_bytes: read.number("LOG_MAX_BYTES", 1 << 26, 1 << 20..=1 << 50),
             drain: read.seconds("DRAIN_SECS", 20, 0..=3_600),
             log_format: read
                 .parsed("LOG_FORMAT", "json or human", |text| match text {

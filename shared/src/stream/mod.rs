@@ -87,8 +87,14 @@ impl Log {
         state: &State,
         at: EntryId,
     ) -> Result<(), Error> {
-        let known = state.open && state.epoch == Some(at.epoch);
-        let entries = if known { state.head.saturating_sub(at.pseq) } else { 0 };
+        // Whoever has read nothing of this epoch yet lacks all of it.
+        let lacking = match state.epoch {
+            Some(epoch) if epoch == at.epoch => Some(state.head.saturating_sub(at.pseq)),
+            Some(epoch) if epoch > at.epoch => Some(state.head),
+            _ => None,
+        };
+        let known = state.open && lacking.is_some();
+        let entries = lacking.filter(|_| known).unwrap_or(0);
         let oldest = if entries > 0 { self.accepted_after(partition, at).await? } else { None };
         let age = oldest.map_or(0, |at_ms| chrono::Utc::now().timestamp_millis() - at_ms);
         let labels = [("partition", partition.to_string()), ("group", group.to_owned())];

@@ -143,9 +143,14 @@ impl State {
         !self.filling
     }
 
-    /// Goes on from `head`; what lies between is not shown, and everybody is told so.
+    /// Goes on from `head`; what lies between is not shown, and whoever understands it is told so.
     pub(super) fn skip_to(&mut self, app: &Shared, room: RoomId, head: Position) {
-        self.send(&[Arc::new(resync(room, head))]);
+        let notice = resync(room, head);
+        for Member { connection, .. } in
+            self.members.iter().filter(|member| member.live && member.connection.resumes)
+        {
+            connection.outbox.send(encode_all(connection.encoding, std::iter::once(&notice)));
+        }
         self.ring.begin(head);
         self.last = Some(head);
         self.filled(app, Vec::new(), head);

@@ -42,6 +42,7 @@ impl Visit {
             outbox,
             encoding: Encoding::LiveChat,
             expires_at: caller.expires_at,
+            resumes: matches!(start, Start::Resume(_)),
             ends_at: Some(session.ends_at),
         });
         let frames = Bucket::new(Instant::now());
