@@ -3,6 +3,13 @@
 //! Nothing started here outlives the test process, however that process ends.
 
 pub mod children;
+pub mod golden;
+pub mod http;
+pub mod load;
 pub mod logs;
+pub mod person;
 pub mod process;
+pub mod raw;
 pub mod servers;
+pub mod socket;
+pub mod stack;
