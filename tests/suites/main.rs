@@ -1,7 +1,9 @@
 //! All suites in one test binary.
 
 mod auth;
+mod live_chat;
 mod log;
+mod nodes;
 mod servers;
 mod store;
 mod supply_chain;

@@ -1,0 +1,8 @@
+//! What several nodes and failing servers must not change.
+
+mod drain;
+mod kills;
+mod outages;
+mod reading;
+mod resume;
+mod slow_reader;

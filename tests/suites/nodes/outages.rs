@@ -1,0 +1,135 @@
+//! Servers that are away for a while: what goes on, what says that it is incomplete, and what comes back by itself.
+
+use harness::children::{PATIENCE, eventually};
+use harness::person::{Node, Person, texts};
+use harness::stack::{Role, Stack};
+use serde_json::json;
+
+async fn says_when_possible(person: &Person, text: &str) {
+    let accepted = eventually(PATIENCE, async || {
+        let answer = person.tries_to_say(text, Some(text)).await.expect("the node answers");
+        assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+        (answer.status == 200).then_some(())
+    });
+    assert!(accepted.await.is_some(), "{text} was never accepted");
+}
+
+#[tokio::test]
+async fn without_postgres_people_go_on_talking() {
+    let stack = Stack::builder().nodes(2).own_postgres().start().await;
+    let (ana, ben) = (stack.person("ana").await, stack.person("ben").await.at(Node(2)));
+    ben.get("/live-chat/status").await.ok();
+    let mut socket = ben.connect().await;
+    ana.says("before").await;
+    stack.stored().await;
+    stack.servers.postgres.stop().await;
+
+    for text in ["one", "two"] {
+        socket.say(text).await;
+        assert_eq!(socket.hears(1).await.len(), 1, "live delivery goes on");
+    }
+    // A sender whose nonce says when it was made needs no look into Postgres, once the log has been open for a second.
+    let accepted = eventually(PATIENCE, async || {
+        let nonce = uuid::Uuid::now_v7().to_string();
+        let answer = ana.tries_to_say("three", Some(&nonce)).await.expect("an answer");
+        assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+        (answer.status == 200).then_some(answer.body)
+    });
+    let id = accepted.await.expect("it was accepted")["message_id"].clone();
+    ben.post(&format!("/live-chat/like-message/{id}"), &json!({})).await.ok();
+    let page = ben.get("/live-chat/messages").await.ok();
+    assert_eq!(page["incomplete"], true, "{page}");
+    let read = texts(&page);
+    assert!(read.ends_with(&["one".to_owned(), "two".to_owned(), "three".to_owned()]), "{read:?}");
+    let status = ana.get("/live-chat/status").await.ok();
+    assert_eq!(status["is_active"], true, "{status}");
+
+    stack.servers.postgres.start().await;
+    stack.stored().await;
+    let complete = eventually(PATIENCE, async || {
+        let page = ben.get("/live-chat/messages").await.ok();
+        (page.get("incomplete").is_none()).then(|| texts(&page))
+    });
+    let complete = complete.await.expect("pages are complete again");
+    assert_eq!(complete.len(), 4);
+    assert_eq!(complete[0], "before");
+    drop(socket);
+    stack.finish().await;
+}
+
+#[tokio::test]
+async fn without_the_log_people_go_on_reading_and_are_told_to_try_again() {
+    let mut stack = Stack::builder().nodes(2).start().await;
+    let ana = stack.person("ana").await;
+    let mut socket = ana.at(Node(2)).connect().await;
+    ana.says("before").await;
+    assert_eq!(socket.hears(1).await, ["before"]);
+    stack.stored().await;
+    stack.servers.log.kill9();
+
+    let refused = ana.tries_to_say("during", Some("during")).await.expect("an answer");
+    refused.refused(503, "unavailable");
+    socket.say_as("during", "during").await;
+    let error = socket.next("error").await;
+    assert_eq!(
+        (error["code"].as_str(), error["client_msg_id"].as_str()),
+        (Some("unavailable"), Some("during"))
+    );
+    let page = ana.get("/live-chat/messages").await.ok();
+    assert_eq!((texts(&page), &page["incomplete"]), (vec!["before".to_owned()], &json!(true)));
+    let broken = eventually(PATIENCE, async || (ana.get("/readyz").await.status == 503).then_some(()));
+    assert!(broken.await.is_some(), "readiness tells");
+
+    stack.servers.log.start().await;
+    says_when_possible(&ana, "during").await;
+    assert_eq!(socket.hears(1).await, ["during"], "the socket stayed, and hears it once");
+    let page = eventually(PATIENCE, async || {
+        let page = ana.at(Node(2)).get("/live-chat/messages").await.ok();
+        page.get("incomplete").is_none().then_some(page)
+    });
+    assert_eq!(texts(&page.await.expect("complete again")), ["before", "during"]);
+    let ready = eventually(PATIENCE, async || (ana.get("/readyz").await.status == 200).then_some(()));
+    assert!(ready.await.is_some(), "readiness tells that, too");
+    drop(socket);
+    stack.finish().await;
+}
+
+#[tokio::test]
+async fn without_the_bus_everything_is_heard_once_it_is_back() {
+    let mut stack = Stack::builder().nodes(2).start().await;
+    let ana = stack.person("ana").await;
+    let mut socket = ana.at(Node(2)).connect().await;
+    ana.says("before").await;
+    assert_eq!(socket.hears(1).await, ["before"]);
+    stack.servers.bus.kill9();
+    ana.says("during").await;
+    assert_eq!(ana.at(Node(2)).reads().await, ["before", "during"], "reads need no bus");
+    stack.servers.bus.start().await;
+    assert_eq!(socket.hears(1).await, ["during"], "nobody had to come back for it");
+    ana.says("after").await;
+    assert_eq!(socket.hears(1).await, ["after"]);
+    drop(socket);
+    stack.finish().await;
+}
+
+#[tokio::test]
+async fn the_groups_show_how_far_behind_a_stopped_persister_is() {
+    let mut stack = Stack::start().await;
+    let ana = stack.person("ana").await;
+    stack.stored().await;
+    stack.stop(Role::Persister, 1).await;
+    for number in 0..5 {
+        ana.says(&format!("m{number}")).await;
+    }
+    let lags = |lag: (i64, i64)| {
+        eventually(PATIENCE, {
+            let stack = &stack;
+            async move || (stack.lag().await == lag).then_some(())
+        })
+    };
+    assert!(lags((0, 5)).await.is_some(), "fanout and persister lag {:?}", stack.lag().await);
+    stack.add(Role::Persister).await;
+    let caught_up = eventually(PATIENCE, async || (stack.lag().await == (0, 0)).then_some(()));
+    assert!(caught_up.await.is_some(), "fanout and persister lag {:?}", stack.lag().await);
+    stack.finish().await;
+}
