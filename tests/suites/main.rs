@@ -4,6 +4,7 @@ mod auth;
 mod live_chat;
 mod log;
 mod nodes;
+mod security;
 mod servers;
 mod store;
 mod supply_chain;
