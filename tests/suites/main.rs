@@ -1,6 +1,7 @@
 //! All suites in one test binary.
 
 mod auth;
+mod end_to_end;
 mod live_chat;
 mod log;
 mod nodes;

@@ -73,6 +73,9 @@ impl Service {
         let address = listener.local_addr().expect("a bound listener");
         let internal_address = internal.local_addr().expect("a bound listener");
         let vars: Vars = variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        if std::env::var_os("STACK_LOG").is_some() {
+            show_logs(&vars);
+        }
         let shutdown = Shutdown::new();
         let told = shutdown.clone();
         let handle = match role {
@@ -168,4 +171,11 @@ impl Service {
 
 async fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+}
+
+/// Shows what the services of all in-process stacks log, with `STACK_LOG` set.
+fn show_logs(vars: &Vars) {
+    static SHOWN: std::sync::Once = std::sync::Once::new();
+    let common = Common::parse(vars).expect("the stack's settings are good");
+    SHOWN.call_once(|| shared::telemetry::init(&common, "stack"));
 }
