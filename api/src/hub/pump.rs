@@ -63,11 +63,13 @@ impl Pump {
         if self.inbox.is_none() {
             self.be_born(app).await?;
         }
-        if self.beat_at.is_none_or(|at| at.elapsed() >= BEAT) {
+        // Several times within the lease on the node's word, however short that is set.
+        let soon = app.config.common.lease / 4;
+        if self.beat_at.is_none_or(|at| at.elapsed() >= BEAT.min(soon)) {
             self.beat(app).await?;
         }
         let Some(inbox) = self.inbox.as_mut() else { return Ok(()) };
-        let arrived = inbox.take(WAIT).await?;
+        let arrived = inbox.take(WAIT.min(soon)).await?;
         dispatch(app, arrived.notices);
         if arrived.missed {
             tracing::info!("batches are missing from the inbox");
