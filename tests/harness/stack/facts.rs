@@ -82,6 +82,18 @@ impl Stack {
         lag
     }
 
+    /// The api nodes as the bus knows them.
+    ///
+    /// # Panics
+    /// When the bus does not answer.
+    pub async fn names_on_the_bus(&self) -> Vec<String> {
+        let client = redis::Client::open(self.servers.bus_url.as_str()).expect("a good address");
+        let mut redis = client.get_multiplexed_async_connection().await.expect("the bus answers");
+        let names =
+            redis::cmd("ZRANGE").arg(shared::keys::NODES).arg(0).arg(-1).query_async(&mut redis).await;
+        names.expect("the bus answers")
+    }
+
     /// What an api node's metrics say now.
     ///
     /// # Panics

@@ -1,5 +1,7 @@
 //! Servers that are away for a while: what goes on, what says that it is incomplete, and what comes back by itself.
 
+use std::time::{Duration, Instant};
+
 use harness::children::{PATIENCE, eventually};
 use harness::person::{Node, Person, texts};
 use harness::stack::{Role, Stack};
@@ -108,6 +110,22 @@ async fn without_the_bus_everything_is_heard_once_it_is_back() {
     assert_eq!(socket.hears(1).await, ["during"], "nobody had to come back for it");
     ana.says("after").await;
     assert_eq!(socket.hears(1).await, ["after"]);
+    drop(socket);
+    stack.finish().await;
+}
+
+#[tokio::test]
+async fn a_node_keeps_its_name_on_the_bus_also_under_a_short_lease() {
+    let stack = Stack::builder().var("LEASE_MS", "600").start().await;
+    let first = stack.names_on_the_bus().await;
+    assert_eq!(first.len(), 1, "{first:?}");
+    let mut socket = stack.person("ana").await.connect().await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        socket.say("still the same?").await;
+        socket.hears(1).await;
+        assert_eq!(stack.names_on_the_bus().await, first);
+    }
     drop(socket);
     stack.finish().await;
 }
