@@ -82,6 +82,18 @@ impl Stack {
         lag
     }
 
+    /// In how many places the live room is watched: a person on two nodes takes two.
+    ///
+    /// # Panics
+    /// When the bus does not answer.
+    pub async fn seats(&self) -> usize {
+        let client = redis::Client::open(self.servers.bus_url.as_str()).expect("a good address");
+        let mut redis = client.get_multiplexed_async_connection().await.expect("the bus answers");
+        let room = self.live_room().await;
+        let seats = redis::cmd("ZCARD").arg(shared::keys::viewers(room)).query_async(&mut redis).await;
+        seats.expect("the bus answers")
+    }
+
     /// The api nodes as the bus knows them.
     ///
     /// # Panics

@@ -32,6 +32,9 @@ async fn a_person_with_two_tabs_counts_once_and_stays_when_one_closes() {
     let first = ben.at(Node(1)).connect().await;
     is_told(&mut anas, 2).await;
     let second = ben.at(Node(2)).connect().await;
+    // The count says nothing of the second tab, the seats do: both of ben's and ana's.
+    let seats = eventually(PATIENCE, async || (stack.seats().await == 3).then_some(()));
+    assert!(seats.await.is_some(), "{} seats are taken", stack.seats().await);
     count_settles(&ana, 2).await;
     first.close().await;
     // The next change shows that nothing was announced for the tab that closed: it goes from 2 to 3, not from 1.
