@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use shared::Error;
 use shared::id::{EntryId, Partition};
-use shared::store::{effects, live, partitions};
+use shared::store::{self, effects, live, partitions};
 use shared::stream::dead_letter::{self, DeadLetter};
 use sqlx::PgPool;
 
@@ -50,7 +50,7 @@ pub async fn redrive(
     if let Some(parking) = rows.parked.first() {
         return Err(Error::bug(format!("this release can't read it either: {}", parking.reason)));
     }
-    let mut tx = pool.begin().await?;
+    let mut tx = store::begin(pool).await?;
     dead_letter::mark_redriven(&mut tx, &letter).await?;
     effects::insert_messages(&mut tx, &rows.messages).await?;
     effects::apply_likes(&mut tx, &rows.likes).await?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use shared::event::Envelope;
 use shared::id::EntryId;
 use shared::store::partitions::{self, Hold};
-use shared::store::{effects, live};
+use shared::store::{self, effects, live};
 use shared::stream::dead_letter::{self, Verdict};
 use shared::stream::{Closing, Cursor, Log, Progress, Reading, Work, trim};
 use shared::{Error, telemetry::names};
@@ -127,7 +127,7 @@ impl Persist {
 
     async fn store_rows(&mut self, envelopes: &[Envelope], rows: Rows<'_>) -> Result<Stored, sqlx::Error> {
         let Some(last) = envelopes.last() else { return Ok(Stored::Done) };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = store::begin(&self.pool).await?;
         if !partitions::advance(&mut *tx, &self.hold, last.entry).await? {
             return Ok(Stored::Fenced);
         }

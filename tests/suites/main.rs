@@ -9,3 +9,4 @@ mod security;
 mod servers;
 mod store;
 mod supply_chain;
+mod transactions;

@@ -335,7 +335,7 @@ async fn s40_a_reporting_role_runs_the_documents_queries_and_nothing_else() {
     };
     live::see(&postgres.pool, &[sighting]).await.expect("stored");
 
-    let mut transaction = postgres.pool.begin().await.expect("a transaction");
+    let mut transaction = store::begin(&postgres.pool).await.expect("a transaction");
     transaction.execute(ROLES).await.expect("the grants of the README");
     transaction.execute("set local role suite_watch").await.expect("the role");
     let mut found = Vec::new();
@@ -356,7 +356,7 @@ async fn s40_a_reporting_role_runs_the_documents_queries_and_nothing_else() {
 #[tokio::test]
 async fn s40_the_services_role_writes_rows_and_changes_no_table() {
     let postgres = Postgres::start().await;
-    let mut transaction = postgres.pool.begin().await.expect("a transaction");
+    let mut transaction = store::begin(&postgres.pool).await.expect("a transaction");
     transaction.execute(ROLES).await.expect("the grants of the README");
     transaction.execute("set local role suite_run").await.expect("the role");
     let insert =

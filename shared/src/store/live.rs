@@ -74,7 +74,7 @@ pub async fn session_for_window(pool: &PgPool, window: &Window<'_>) -> Result<Li
     {
         return Ok(session);
     }
-    let mut transaction = pool.begin().await?;
+    let mut transaction = super::begin(pool).await?;
     lock_numbering(&mut transaction).await?;
     let session = match by_start(&mut *transaction, window.starts_at).await? {
         Some(session) => adjust(&mut *transaction, session.id, window).await?,

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::{Connection as _, PgExecutor, Row as _};
+use sqlx::{Connection as _, PgExecutor, PgTransaction, Row as _};
 
 use crate::error::Error;
 use crate::id::{EntryId, Partition, Position};
@@ -55,6 +55,22 @@ pub fn connect(url: &str, max: u32, service: &'static str, deadline: Duration) -
         ])
         .options(KEEPALIVE);
     Ok(PgPoolOptions::new().max_connections(max).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
+}
+
+/// Begins a transaction, also for a caller who may be dropped while waiting: a request whose client left, a turn that ran
+/// into its deadline.
+///
+/// sqlx counts a transaction only once BEGIN was answered, so dropping its own `begin` before that gives a session back
+/// to the pool which Postgres has inside a transaction: whatever is written through it next is reported as done and never
+/// committed. Here a task of its own waits for the answer. If nobody wants the transaction any more, dropping it rolls back.
+///
+/// # Errors
+/// What Postgres or the pool says.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that may: see above")]
+pub async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, sqlx::Error> {
+    let pool = pool.clone();
+    // The task ends early only with the runtime, and then nobody is left to be told.
+    tokio::spawn(async move { pool.begin().await }).await.unwrap_or(Err(sqlx::Error::PoolClosed))
 }
 
 /// Why the schema can't be used, with what to do about it.
@@ -133,7 +149,7 @@ pub async fn initialise(pool: &PgPool, partitions: u16) -> Result<(), SchemaErro
     if !(1..=Partition::MOST).contains(&partitions) {
         return Err(SchemaError::PartitionsRange(partitions));
     }
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool).await?;
     keep_partitions(&mut *transaction, partitions).await?;
     agree_on_partitions(&mut *transaction, partitions).await?;
     create_partitions(&mut *transaction, partitions).await?;

@@ -96,7 +96,7 @@ async fn an_owner_that_is_paused_inside_its_transaction_is_followed_within_its_l
     stage.store_all(&mut owner).await;
     stage.producer().say_all(room, ana, &["three"]).await;
 
-    let mut wall = stage.pool.begin().await.expect("Postgres answers");
+    let mut wall = shared::store::begin(&stage.pool).await.expect("Postgres answers");
     let lock = "lock table hubbub.message in share mode";
     sqlx::query(lock).execute(&mut *wall).await.expect("nobody else holds it");
     let began = Instant::now();

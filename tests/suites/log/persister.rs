@@ -90,7 +90,7 @@ async fn a_turn_that_is_cut_off_anywhere_loses_and_doubles_nothing() {
 
 /// Keeps every message from being stored until it is dropped.
 async fn hold_up(stage: &Stage) -> sqlx::Transaction<'static, sqlx::Postgres> {
-    let mut transaction = stage.pool.begin().await.expect("Postgres answers");
+    let mut transaction = shared::store::begin(&stage.pool).await.expect("Postgres answers");
     sqlx::query("lock table hubbub.message in share mode")
         .execute(&mut *transaction)
         .await

@@ -132,7 +132,6 @@ impl Trial {
 }
 
 #[test]
-#[ignore = "long, and a statement meets its time-out now and then: a dropped future may leave a session inside BEGIN"]
 fn whatever_happens_in_whichever_order_nothing_goes_that_postgres_lacks() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let trial = std::sync::Arc::new(tokio::sync::Mutex::new(runtime.block_on(Trial::begin())));
