@@ -8,7 +8,7 @@ use axum::http::Uri;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use ipnet::IpNet;
-use shared::config::{AppEnv, Common, ConfigError, DEVELOPMENT_KEY, Reader, Secret, Vars};
+use shared::config::{AppEnv, Common, ConfigError, DEVELOPMENT_KEY, Database, Reader, Secret, Vars};
 
 use crate::limits::Limits;
 
@@ -20,6 +20,8 @@ pub const ANY_ORIGIN: &str = "*";
 pub struct Config {
     /// What all services are told.
     pub common: Common,
+    /// Where the rows are.
+    pub database: Database,
     /// `LISTEN`: where clients connect.
     pub listen: Vec<SocketAddr>,
     /// `SECRET_KEY`: signs the tokens, cookies and links of the built-in issuer.
@@ -40,6 +42,8 @@ pub struct Config {
     pub outbox_bytes_max: usize,
     /// `OUTBOX_AGE_MS`: how long the oldest of them may wait.
     pub outbox_age: Duration,
+    /// `GAP_WAIT_MS`: how long a room stands still for an event that it lacks and no store can give it now.
+    pub gap_wait: Duration,
     /// `LIVE_CHAT_*` and `DRAW_*`.
     pub live_chat: LiveChatSettings,
     /// `LIMIT_*`.
@@ -84,7 +88,7 @@ impl Config {
 
     /// `None` only if the reader noted why.
     fn read(read: &mut Reader<'_>) -> Option<Config> {
-        let common = Common::read(read);
+        let (common, database) = (Common::read(read), Database::read(read));
         // Without the common settings the others are still read, so that their problems are told too.
         let app_env = common.as_ref().map_or(AppEnv::Production, |common| common.app_env);
         let secret_key = read_signing_key(read, app_env);
@@ -99,11 +103,13 @@ impl Config {
         let trusted_proxies = read.list("TRUSTED_PROXIES", "IP networks such as 10.0.0.0/8", network);
         let outbox_bytes_max = read.number("OUTBOX_BYTES_MAX", 1 << 20, 1 << 16..=1 << 30);
         let outbox_age = read.millis("OUTBOX_AGE_MS", 10_000, 100..=600_000);
+        let gap_wait = read.millis("GAP_WAIT_MS", 5_000, 0..=600_000);
         for name in [read.unknown("LIMIT_"), read.unknown("DRAW_")].concat() {
             read.warn(&name, "is not a setting of ours");
         }
         Some(Config {
             common: common?,
+            database: database?,
             listen: if listen.is_empty() { vec![SocketAddr::from(([0, 0, 0, 0], 8_000))] } else { listen },
             secret_key: secret_key?,
             secret_key_previous,
@@ -114,6 +120,7 @@ impl Config {
             trusted_proxies,
             outbox_bytes_max,
             outbox_age,
+            gap_wait,
             live_chat,
             limits,
             unknown_live_chat: read.unknown("LIVE_CHAT_"),

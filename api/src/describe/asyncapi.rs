@@ -53,7 +53,7 @@ pub(super) fn document() -> Value {
 
 const CHANNEL: &str = "Opened by an upgrade request with a token. Refused before the upgrade with 401 (token), 403 \
     (origin, or the session is over), 404 (no such session), 422 (malformed `after`) or 429 (too many). Close codes: \
-    1012 the node is stopping and 4408 you read too slowly (come back and resume), 1009 a message over 64 KiB, 4401 the \
+    1012 the node is stopping or lacks something that you missed, and 4408 you read too slowly (come back and resume), 1009 a message over 64 KiB, 4401 the \
     token ended, 4403 the session is over, 4404 no such session.";
 
 fn query() -> Value {

@@ -11,6 +11,7 @@
 //! | `normal` | 1000 | nothing |
 //! | `client_closed` | the client's own | nothing, it asked |
 //! | `drain` | 1012 | come back at once, to any node, and resume |
+//! | `gap` | 1012 | come back and resume, or read the history anew: something it should have heard could not be had |
 //! | `slow_reader` | 4408 (best effort) | come back and resume: it read slower than its rooms wrote |
 //! | `expired` | 4401 | get a new token, come back |
 //! | `forbidden` | 4403 | stop: the room or window is closed to it |
@@ -70,6 +71,7 @@ pub(crate) enum CloseReason {
     Normal,
     ClientClosed,
     Drain,
+    Gap,
     SlowReader,
     Expired,
     Forbidden,
@@ -96,7 +98,7 @@ impl CloseReason {
             CloseReason::Unfinished => Some(1008),
             CloseReason::TooLarge => Some(1009),
             CloseReason::Internal => Some(1011),
-            CloseReason::Drain => Some(1012),
+            CloseReason::Drain | CloseReason::Gap => Some(1012),
             CloseReason::Expired => Some(4401),
             CloseReason::Forbidden => Some(4403),
             CloseReason::NotFound => Some(4404),
@@ -111,6 +113,7 @@ impl CloseReason {
             CloseReason::Normal => "normal",
             CloseReason::ClientClosed => "client_closed",
             CloseReason::Drain => "drain",
+            CloseReason::Gap => "gap",
             CloseReason::SlowReader => "slow_reader",
             CloseReason::Expired => "expired",
             CloseReason::Forbidden => "forbidden",
@@ -131,6 +134,7 @@ impl CloseReason {
         match self {
             CloseReason::Normal
             | CloseReason::Drain
+            | CloseReason::Gap
             | CloseReason::SlowReader
             | CloseReason::Expired
             | CloseReason::Forbidden

@@ -18,10 +18,8 @@ use super::{Connection, Start};
 use crate::app::Shared;
 use crate::chat::history::{self, Replay};
 use crate::chat::{Happened, Happening};
-use state::{After, Member, State, encode_all, resync};
+use state::{After, Member, State, encode_all};
 
-/// How long a hole may stay unfilled before the room goes on without.
-const FILL_WITHIN: Duration = Duration::from_secs(5);
 /// Pause between tries to fill a hole.
 const FILL_PAUSE: Duration = Duration::from_millis(100);
 
@@ -98,10 +96,7 @@ impl Room {
                     complete_to
                 }
                 Replay::Resync { head } => {
-                    if let Start::Resume(_) = start {
-                        let notice = resync(self.id, head);
-                        connection.outbox.send(encode_all(connection.encoding, std::iter::once(&notice)));
-                    }
+                    state::tell_of_gap(connection, self.id, head);
                     head
                 }
             };
@@ -154,7 +149,8 @@ impl Room {
         }
     }
 
-    /// Fetches what is missing and gives it out before anything later.
+    /// Fetches what is missing and gives it out before anything later. When it can't be had for `GAP_WAIT_MS`, those who
+    /// are here are told so, and the room goes on without it rather than stand still for as long as a store is away.
     async fn fill(&self, app: &Shared) {
         let began = Instant::now();
         loop {
@@ -170,7 +166,7 @@ impl Room {
                     self.lock().skip_to(app, self.id, head);
                     return;
                 }
-                Err(error) if began.elapsed() < FILL_WITHIN => {
+                Err(error) if began.elapsed() < app.config.gap_wait => {
                     tracing::debug!(%error, "a hole can't be filled yet");
                 }
                 Err(_) => {

@@ -101,9 +101,9 @@ async fn each_of_our_processes_may_be_killed_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "long: PostgreSQL takes seconds to recover, and a hole that meets that moment is given up after five"]
 async fn both_redis_and_postgres_may_be_killed_under_load() {
-    let mut stack = processes().start().await;
+    // PostgreSQL takes seconds to recover, and a hole that meets that moment is to be waited for.
+    let mut stack = processes().var("GAP_WAIT_MS", "60000").start().await;
     let load = Load::start(&stack).await;
     load.goes_on(1).await;
     stack.servers.postgres.kill9();

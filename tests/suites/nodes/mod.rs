@@ -1,6 +1,7 @@
 //! What several nodes and failing servers must not change.
 
 mod drain;
+mod gaps;
 mod kills;
 mod outages;
 mod reading;

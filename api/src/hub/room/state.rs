@@ -10,6 +10,7 @@ use shared::event::Envelope;
 use shared::id::{Position, RoomId};
 use shared::telemetry::names;
 
+use super::super::outbox::CloseReason;
 use super::super::{Connection, Start};
 use super::likes::LikeFrames;
 use super::ring::Ring;
@@ -143,13 +144,10 @@ impl State {
         !self.filling
     }
 
-    /// Goes on from `head`; what lies between is not shown, and whoever understands it is told so.
+    /// Goes on from `head`; what lies between is not shown, and nobody is left to believe that it was.
     pub(super) fn skip_to(&mut self, app: &Shared, room: RoomId, head: Position) {
-        let notice = resync(room, head);
-        for Member { connection, .. } in
-            self.members.iter().filter(|member| member.live && member.connection.resumes)
-        {
-            connection.outbox.send(encode_all(connection.encoding, std::iter::once(&notice)));
+        for member in self.members.iter().filter(|member| member.live) {
+            tell_of_gap(&member.connection, room, head);
         }
         self.ring.begin(head);
         self.last = Some(head);
@@ -213,8 +211,15 @@ fn follows(last: Position, next: Position) -> bool {
     next.epoch == last.epoch && next.seq == last.seq + 1
 }
 
-pub(super) fn resync(room: RoomId, head: Position) -> Happened {
-    Happened { room, position: head, at: Utc::now(), what: Happening::Resync }
+/// Something between what `connection` has and `head` can't be shown to it. A client that asked to resume understands
+/// `resync`; any other is cut off, because it starts anew when it comes back and would otherwise never know.
+pub(super) fn tell_of_gap(connection: &Connection, room: RoomId, head: Position) {
+    if connection.resumes {
+        let notice = Happened { room, position: head, at: Utc::now(), what: Happening::Resync };
+        connection.outbox.send(encode_all(connection.encoding, std::iter::once(&notice)));
+    } else {
+        connection.outbox.close(CloseReason::Gap);
+    }
 }
 
 pub(super) fn encode_all<'a>(encoding: Encoding, events: impl Iterator<Item = &'a Happened>) -> Bytes {
