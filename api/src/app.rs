@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use shared::Error;
 use shared::bus::{Bus, Notice};
+use shared::config::Database;
 use shared::id::{AccountId, Partition, RoomId};
 use shared::shutdown::Shutdown;
 use shared::store::{self, PgPool};
@@ -51,8 +52,8 @@ impl App {
     /// Connects to the stores.
     pub(crate) async fn build(config: Config, health: Health, draining: Shutdown) -> Result<Shared, Error> {
         let common = &config.common;
-        let pool =
-            store::connect(common.database_url.expose(), common.database_pool, "api", STATEMENT_WITHIN)?;
+        let Database { url, connections } = &config.database;
+        let pool = store::connect(url.expose(), *connections, "api", STATEMENT_WITHIN)?;
         let caps = Caps { entries: common.log_max_entries, bytes: common.log_max_bytes };
         let log = Log::connect(common.redis_url.expose(), common.partitions, common.log_retain, caps).await?;
         let bus = Bus::connect(common.bus_redis_url.expose()).await?;

@@ -25,7 +25,7 @@ mod transport;
 use std::time::Duration;
 
 use shared::config::UnsafeRedis;
-use shared::shutdown::Shutdown;
+use shared::shutdown::{Running, Shutdown};
 use shared::telemetry::{Health, Metrics, serve_internal};
 use shared::{Error, store};
 use tokio::net::TcpListener;
@@ -43,7 +43,16 @@ const COUNTS_EVERY: Duration = Duration::from_secs(50);
 ///
 /// # Errors
 /// A store that can't be reached at start, a schema that does not fit, or a log Redis whose settings break a promise.
-pub async fn serve(
+pub fn serve(
+    config: Config,
+    listeners: Vec<TcpListener>,
+    internal: TcpListener,
+    shutdown: Shutdown,
+) -> Running {
+    Box::pin(run(config, listeners, internal, shutdown))
+}
+
+async fn run(
     config: Config,
     listeners: Vec<TcpListener>,
     internal: TcpListener,

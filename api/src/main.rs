@@ -55,9 +55,9 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn migrate() -> Result<(), Box<dyn std::error::Error>> {
-    let config = Common::parse(&Vars::from_process())?;
+    let (config, database) = Common::parse_with_database(&Vars::from_process())?;
     telemetry::init(&config, "api migrate");
-    let pool = store::connect(config.database_url.expose(), 2, "api migrate", Duration::from_secs(60))?;
+    let pool = store::connect(database.url.expose(), 2, "api migrate", Duration::from_secs(60))?;
     store::migrate(&pool, config.partitions).await?;
     tracing::info!("the schema is up to date");
     Ok(())

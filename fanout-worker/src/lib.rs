@@ -12,7 +12,7 @@ use shared::bus::Bus;
 use shared::config::Common;
 use shared::id::{BootId, Partition};
 use shared::keys;
-use shared::shutdown::Shutdown;
+use shared::shutdown::{Running, Shutdown};
 use shared::stream::{Caps, Crew, Log, Office};
 use shared::telemetry::{Health, Metrics, serve_internal};
 use tokio::net::TcpListener;
@@ -73,7 +73,11 @@ impl Office for BusOffice {
 ///
 /// # Errors
 /// A Redis that can't be reached at start.
-pub async fn serve(config: Common, internal: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
+pub fn serve(config: Common, internal: TcpListener, shutdown: Shutdown) -> Running {
+    Box::pin(run(config, internal, shutdown))
+}
+
+async fn run(config: Common, internal: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
     let health = Health::new();
     let gone = Shutdown::new();
     let server = serve_internal(

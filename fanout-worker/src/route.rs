@@ -10,7 +10,7 @@ use shared::bus::{Bus, Delivery, Notice, Topic};
 use shared::event::Envelope;
 use shared::id::{BootId, EntryId, Partition};
 use shared::keys;
-use shared::stream::{Cursor, Log, Progress, Reading, Work};
+use shared::stream::{Cursor, Log, Progress, Reading, Work, forget_lag};
 
 /// Entries that go out together.
 const BATCH: usize = 256;
@@ -164,6 +164,15 @@ fn has_hole(at: EntryId, envelopes: &[Envelope]) -> bool {
 /// follows upon anything.
 fn is_hole(at: EntryId, first: EntryId) -> bool {
     first != at.next() && !(first.epoch > at.epoch && first.pseq == 1)
+}
+
+impl Drop for Fanout {
+    /// The partition is somebody else's now, and so is the word on its lag.
+    fn drop(&mut self) {
+        for group in [keys::FANOUT, keys::PERSISTER] {
+            forget_lag(self.partition, group);
+        }
+    }
 }
 
 impl Work for Fanout {

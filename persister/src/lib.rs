@@ -10,10 +10,10 @@ pub mod commands;
 use std::time::Duration;
 
 use shared::Error;
-use shared::config::{Common, UnsafeRedis};
+use shared::config::{Common, Database, UnsafeRedis};
 use shared::id::{BootId, Partition};
 use shared::keys;
-use shared::shutdown::Shutdown;
+use shared::shutdown::{Running, Shutdown};
 use shared::store::partitions::{self, Hold};
 use shared::stream::{Caps, Crew, Log, Office};
 use shared::telemetry::{Health, Metrics, serve_internal};
@@ -76,7 +76,16 @@ impl Office for PostgresOffice {
 ///
 /// # Errors
 /// A store that can't be reached at start, a schema that does not fit, or a log Redis whose settings break a promise.
-pub async fn serve(config: Common, internal: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
+pub fn serve(config: Common, database: Database, internal: TcpListener, shutdown: Shutdown) -> Running {
+    Box::pin(run(config, database, internal, shutdown))
+}
+
+async fn run(
+    config: Common,
+    database: Database,
+    internal: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
     let health = Health::new();
     let gone = Shutdown::new();
     let server = serve_internal(
@@ -88,8 +97,7 @@ pub async fn serve(config: Common, internal: TcpListener, shutdown: Shutdown) ->
     );
     // A paused owner's transaction must not outlive its lease: its successor waits for the row.
     let deadline = config.lease * 2 / 3;
-    let pool =
-        shared::store::connect(config.database_url.expose(), config.database_pool, "persister", deadline)?;
+    let pool = shared::store::connect(database.url.expose(), database.connections, "persister", deadline)?;
     shared::store::check(&pool, config.partitions).await?;
     let caps = Caps { entries: config.log_max_entries, bytes: config.log_max_bytes };
     let log = Log::connect(config.redis_url.expose(), config.partitions, config.log_retain, caps).await?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use shared::config::{Common, Vars};
+use shared::config::{Common, Database, Vars};
 use shared::id::{EntryId, Partition};
 use shared::shutdown::Shutdown;
 use shared::telemetry;
@@ -58,23 +58,23 @@ async fn main() -> ExitCode {
     }
 }
 
-fn settings() -> Result<Common, Box<dyn std::error::Error>> {
+fn settings() -> Result<(Common, Database), Box<dyn std::error::Error>> {
     let vars = Vars::from_process().with_default(shared::config::INTERNAL_LISTEN, "127.0.0.1:9002");
-    Ok(Common::parse(&vars)?)
+    Ok(Common::parse_with_database(&vars)?)
 }
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let config = settings()?;
+    let (config, database) = settings()?;
     telemetry::init(&config, "persister");
     let internal = TcpListener::bind(config.internal_listen).await?;
-    Ok(persister::serve(config, internal, Shutdown::on_signals()?).await?)
+    Ok(persister::serve(config, database, internal, Shutdown::on_signals()?).await?)
 }
 
 #[allow(clippy::print_stdout, reason = "what a command answers belongs on standard output")]
 async fn obey(command: Command) -> Result<(), Box<dyn std::error::Error>> {
-    let config = settings()?;
+    let (config, database) = settings()?;
     let pool = shared::store::connect(
-        config.database_url.expose(),
+        database.url.expose(),
         1,
         "persister command",
         std::time::Duration::from_secs(30),

@@ -2,9 +2,16 @@
 //! accepting, drain, hand over, go) is the caller's.
 
 use std::io;
+use std::pin::Pin;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+
+/// A service that runs until its shutdown begins. A trait object, because an async function is compiled where it is awaited:
+/// this way a service is compiled in its own crate, and not again into each program and test that runs it.
+pub type Running = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// Whether this process, or the part of it that a test started, was told to stop. Clones share the answer.
 #[derive(Clone, Default)]

@@ -1,5 +1,7 @@
 //! The live chat's session: which one is open now, and what it has come to.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use shared::event::{Event, LikeTarget};
 use shared::id::RoomId;
@@ -10,6 +12,9 @@ use shared::{Code, Error};
 use super::draw_window::{DrawSchedule, Window};
 use super::history;
 use crate::app::App;
+
+/// How long a session is remembered by its id: its end moves when the settings do, on whichever node restarts first.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// The sessions this node knows, so that the usual call asks no database.
 pub(crate) struct LiveSessions {
@@ -38,7 +43,7 @@ impl LiveSessions {
             schedule: DrawSchedule::from(settings),
             enabled: settings.enabled,
             known: moka::future::Cache::new(16),
-            by_id: moka::future::Cache::new(1_000),
+            by_id: moka::future::Cache::builder().max_capacity(1_000).time_to_live(KNOWN_FOR).build(),
         }
     }
 

@@ -54,10 +54,6 @@ pub enum UnsafeRedis {
 pub struct Common {
     /// `APP_ENV`.
     pub app_env: AppEnv,
-    /// `DATABASE_URL`, for Postgres.
-    pub database_url: Secret,
-    /// `DATABASE_POOL_MAX`: connections to Postgres at most.
-    pub database_pool: u32,
     /// `REDIS_URL`: the log.
     pub redis_url: Secret,
     /// `BUS_REDIS_URL`: inboxes, routes, presence. The log's Redis unless given.
@@ -90,7 +86,34 @@ pub struct Common {
     pub warnings: Vec<String>,
 }
 
+/// Postgres, for the services that use it; fan-out workers don't. No `Debug`: the address holds a password.
+#[derive(Clone)]
+pub struct Database {
+    /// `DATABASE_URL`.
+    pub url: Secret,
+    /// `DATABASE_POOL_MAX`: connections at most.
+    pub connections: u32,
+}
+
+impl Database {
+    /// With a reader that other settings are read by too. `None` only if the reader noted why.
+    pub fn read(read: &mut Reader<'_>) -> Option<Database> {
+        let url = address(read, "DATABASE_URL", Need::Required, &POSTGRES);
+        let connections = read.number("DATABASE_POOL_MAX", 8, 1..=1_000);
+        Some(Database { url: url?, connections })
+    }
+}
+
 impl Common {
+    /// Reads and checks what a service that uses Postgres is told.
+    pub fn parse_with_database(vars: &Vars) -> Result<(Common, Database), ConfigError> {
+        let mut read = Reader::new(vars);
+        let settings = (Common::read(&mut read), Database::read(&mut read));
+        read.finish()?;
+        let (common, database) = settings;
+        Ok(common.zip(database).expect("a reader without problems found everything that is required"))
+    }
+
     /// Reads and checks.
     pub fn parse(vars: &Vars) -> Result<Common, ConfigError> {
         let mut read = Reader::new(vars);
@@ -103,14 +126,12 @@ impl Common {
     pub fn read(read: &mut Reader<'_>) -> Option<Common> {
         let app_env = read_app_env(read);
         let development = app_env == AppEnv::Development;
-        let database_url = address(read, "DATABASE_URL", Need::Required, &POSTGRES);
         let redis_url = address(read, "REDIS_URL", Need::Required, &REDIS);
         let bus_redis_url = address(read, "BUS_REDIS_URL", Need::Optional, &REDIS);
         let (internal_listen, internal_url, internal_secret) = read_internal(read, app_env);
         let default_format = if development { LogFormat::Human } else { LogFormat::Json };
         Some(Common {
             app_env,
-            database_pool: read.number("DATABASE_POOL_MAX", 8, 1..=1_000),
             unsafe_redis: read_unsafe_redis(read, app_env),
             partitions: read.number("PARTITIONS", 16, 1..=1_024),
             lease: read.millis("LEASE_MS", 6_000, 200..=600_000),
@@ -133,7 +154,6 @@ impl Common {
             internal_secret,
             warnings: read.take_warnings(),
             bus_redis_url: bus_redis_url.or_else(|| redis_url.clone())?,
-            database_url: database_url?,
             redis_url: redis_url?,
         })
     }
@@ -213,12 +233,13 @@ mod tests {
     }
 
     fn problems(more: &[(&str, &str)]) -> Vec<String> {
-        Common::parse(&vars(more)).err().map(|error| error.0).unwrap_or_default()
+        Common::parse_with_database(&vars(more)).err().map(|error| error.0).unwrap_or_default()
     }
 
     #[test]
     fn two_addresses_suffice() {
-        let common = Common::parse(&vars(&[])).expect("all else has a default");
+        let (common, database) = Common::parse_with_database(&vars(&[])).expect("all else has a default");
+        assert_eq!((database.url.expose(), database.connections), ("postgres://db/hubbub", 8));
         assert_eq!(common.app_env, AppEnv::Production);
         assert_eq!(common.partitions, 16);
         assert_eq!(common.lease, Duration::from_secs(6));
@@ -231,10 +252,20 @@ mod tests {
 
     #[test]
     fn missing_addresses_are_named_together() {
-        let error = Common::parse(&Vars::default()).err().expect("nothing was given").to_string();
+        let error =
+            Common::parse_with_database(&Vars::default()).err().expect("nothing was given").to_string();
         assert!(
             error.contains("DATABASE_URL is missing") && error.contains("REDIS_URL is missing"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn who_needs_no_postgres_is_not_asked_for_one() {
+        let vars = Vars::default().with("REDIS_URL", "redis://log:6379");
+        assert_eq!(
+            Common::parse(&vars).expect("one address suffices").redis_url.expose(),
+            "redis://log:6379"
         );
     }
 

@@ -106,6 +106,14 @@ impl Log {
     }
 }
 
+/// Takes back what was said of a group's lag: whoever reads the partition now says it.
+pub fn forget_lag(partition: Partition, group: &'static str) {
+    let labels = [("partition", partition.to_string()), ("group", group.to_owned())];
+    for name in [names::LOG_LAG_KNOWN, names::LOG_LAG_ENTRIES, names::LOG_LAG_SECONDS] {
+        metrics::gauge!(name, &labels).set(0.0);
+    }
+}
+
 /// A connection that reconnects by itself and never makes a caller wait long for a server that is away.
 pub async fn connect(url: &str) -> Result<ConnectionManager, Error> {
     let config = ConnectionManagerConfig::new()

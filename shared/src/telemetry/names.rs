@@ -8,17 +8,17 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 pub const CONNECTIONS: &str = "hubbub_connections";
 /// Frames handed to sockets. Labels: `dialect`.
 pub const DELIVERIES: &str = "hubbub_deliveries_total";
-/// From the acceptance of an event in the log to the write on a socket. Labels: `dialect`.
+/// From the acceptance of an event in the log to the write on its sockets, per event and node.
 pub const DELIVERY_LATENCY: &str = "hubbub_delivery_latency_seconds";
-/// Attempts to append to the log. Labels: `outcome` (ok, dup, conflict, rate, overloaded, ...).
+/// Attempts to append to the log. Labels: `outcome` (ok, again, or the refusal's code).
 pub const APPENDS: &str = "hubbub_appends_total";
 /// Messages accepted. Labels: `dialect`.
 pub const MESSAGES: &str = "hubbub_messages_total";
-/// Likes given. Labels: `target` (message, session).
+/// Likes given and taken back. Labels: `target` (message, session).
 pub const LIKES: &str = "hubbub_likes_total";
 /// Distinct viewers over all nodes, as last announced by the node that counts them.
 pub const VIEWERS: &str = "hubbub_viewers";
-/// Requests and frames refused. Labels: `code` (unauthorized, rate_limited, ...), `dialect`.
+/// Requests and frames refused. Labels: `code` (unauthorized, rate_limited, ...).
 pub const REFUSALS: &str = "hubbub_refusals_total";
 /// Entries of a partition's log that a group has not done yet. Labels: `partition`, `group`.
 pub const LOG_LAG_ENTRIES: &str = "hubbub_log_lag_entries";

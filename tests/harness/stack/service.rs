@@ -88,8 +88,9 @@ impl Service {
                 tokio::spawn(fanout_worker::serve(config, internal, told))
             }
             Role::Persister => {
-                let config = Common::parse(&vars).expect("the stack's settings are good");
-                tokio::spawn(persister::serve(config, internal, told))
+                let settings = Common::parse_with_database(&vars);
+                let (config, database) = settings.expect("the stack's settings are good");
+                tokio::spawn(persister::serve(config, database, internal, told))
             }
         };
         Service { role, address, internal: internal_address, life: Life::Task { shutdown, handle } }
