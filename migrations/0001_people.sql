@@ -53,8 +53,7 @@ create index account_username_prefix on hubbub.account (lower(username) text_pat
 -- friends" is one lookup by primary key and two crossing requests meet in the same row.
 --
 -- `id` names a request in the friends dialect and survives its acceptance. A declined or ended friendship
--- is `none`: the row stays, because a block may stand on it. Either side may block, so there are two
--- flags: unblocking by one must not lift the other's. The foreign keys are safe here: only the api
+-- is `none`. Blocks are not here but on the pair's direct room (see 0002), where sends are checked. The foreign keys are safe here: only the api
 -- writes this table, inside a request, never the persister (see 0003 for why it matters).
 create table hubbub.friendship (
     id           uuid        not null default gen_random_uuid(),
@@ -62,8 +61,6 @@ create table hubbub.friendship (
     high         uuid        not null,
     state        text        not null default 'none',
     requested_by uuid,
-    low_blocks   boolean     not null default false,
-    high_blocks  boolean     not null default false,
     created_at   timestamptz not null default now(),
     updated_at   timestamptz not null default now(),
     constraint friendship_pkey primary key (low, high),

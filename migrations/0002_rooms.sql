@@ -58,6 +58,10 @@ insert into hubbub.room (id, kind, name, description) values
 -- `number` is the membership change that produced the row's present state. It lets a change be applied
 -- twice, or late, without harm: only a larger number may overwrite.
 --
+-- `is_banned` outlasts membership: who is banned does not come back by joining. `blocks` says, in a direct room, that this
+-- person blocks the other. A block is a membership change like the others, because it must be checked where the order
+-- is made; blocking a stranger therefore makes the direct room.
+--
 -- Marks. Everything up to (read_epoch, read_seq) is read, everything up to (delivered_epoch,
 -- delivered_seq) has reached a device of the person; message_receipt holds only what is read above the
 -- mark. So "read all" in a room of a thousand people is one update and not a thousand rows.
@@ -74,6 +78,8 @@ create table hubbub.member (
     is_admin        boolean     not null default false,
     is_active       boolean     not null default true,
     is_online       boolean     not null default false,
+    is_banned       boolean     not null default false,
+    blocks          boolean     not null default false,
     read_epoch      integer     not null default 0,
     read_seq        bigint      not null default 0,
     delivered_epoch integer     not null default 0,

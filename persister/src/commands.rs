@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use shared::Error;
 use shared::id::{EntryId, Partition};
-use shared::store::{self, effects, live, partitions};
+use shared::store::{self, partitions};
 use shared::stream::dead_letter::{self, DeadLetter};
 use sqlx::PgPool;
 
-use crate::row;
+use crate::{persist, row};
 
 /// Letters that one listing shows.
 const LISTED: i64 = 1_000;
@@ -52,11 +52,7 @@ pub async fn redrive(
     }
     let mut tx = store::begin(pool).await?;
     dead_letter::mark_redriven(&mut tx, &letter).await?;
-    effects::insert_messages(&mut tx, &rows.messages).await?;
-    effects::apply_likes(&mut tx, &rows.likes).await?;
-    if !rows.sightings.is_empty() {
-        live::see(&mut *tx, &rows.sightings).await?;
-    }
+    persist::write(&mut tx, &rows).await?;
     tx.commit().await?;
     Ok(format!("{partition} {entry} redriven\n"))
 }

@@ -5,13 +5,13 @@
 use std::time::{Duration, Instant};
 
 use shared::event::Envelope;
-use shared::id::EntryId;
+use shared::id::{EntryId, Partition, RoomId};
 use shared::store::partitions::{self, Hold};
-use shared::store::{self, effects, live};
+use shared::store::{self, amendments, effects, live, membership};
 use shared::stream::dead_letter::{self, Verdict};
-use shared::stream::{Closing, Cursor, Log, Progress, Reading, Work, trim};
+use shared::stream::{Closing, Cursor, Log, Producer, Progress, Reading, Work, trim};
 use shared::{Error, telemetry::names};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::row::{self, Rows};
 
@@ -21,6 +21,13 @@ const BATCH: usize = 500;
 const WAIT: Duration = Duration::from_millis(500);
 /// How often the owner looks whether the log is open, publishes its group, and trims.
 const CHORES_EVERY: Duration = Duration::from_secs(1);
+/// How often it looks for membership changes that nobody brought into the log.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// A change that is older than this in the outbox was left there by a crash: a request appends its own at once, and gives
+/// up after two seconds.
+const LEFT_BEHIND_SECS: f64 = 5.0;
+/// Rooms that one sweep looks at.
+const SWEPT_ROOMS: i64 = 100;
 
 /// The work on one partition.
 pub struct Persist {
@@ -29,6 +36,7 @@ pub struct Persist {
     pub(crate) hold: Hold,
     pub(crate) cursor: Cursor,
     chores_at: Option<Instant>,
+    swept_at: Option<Instant>,
     published: Option<EntryId>,
     pub(crate) closing: Option<Closing>,
 }
@@ -44,7 +52,7 @@ impl Persist {
     #[must_use]
     pub fn new(log: Log, pool: PgPool, hold: Hold) -> Self {
         let cursor = log.cursor(hold.partition, hold.watermark);
-        Self { log, pool, hold, cursor, chores_at: None, published: None, closing: None }
+        Self { log, pool, hold, cursor, chores_at: None, swept_at: None, published: None, closing: None }
     }
 
     async fn turn(&mut self) -> Result<Progress, Error> {
@@ -74,8 +82,26 @@ impl Persist {
             self.published = Some(at);
         }
         trim(&self.log, self.hold.partition).await?;
+        if self.swept_at.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
+            self.sweep(LEFT_BEHIND_SECS).await?;
+            self.swept_at = Some(Instant::now());
+        }
         self.chores_at = Some(Instant::now());
         Ok(Progress::Idle)
+    }
+
+    /// Brings membership changes into the log that were committed at least `older_than` seconds ago and left there.
+    ///
+    /// # Errors
+    /// `Unavailable` while a store is away; the next sweep goes on.
+    pub async fn sweep(&self, older_than: f64) -> Result<(), Error> {
+        let rooms = membership::left_behind(&self.pool, older_than, SWEPT_ROOMS).await?;
+        let producer = Producer::new(self.log.clone(), self.pool.clone());
+        let ours = |room: &RoomId| Partition::of(*room, self.log.partitions()) == self.hold.partition;
+        for room in rooms.into_iter().filter(ours) {
+            producer.log_changes(room).await?;
+        }
+        Ok(())
     }
 
     /// Reads and stores one batch.
@@ -131,11 +157,7 @@ impl Persist {
         if !partitions::advance(&mut *tx, &self.hold, last.entry).await? {
             return Ok(Stored::Fenced);
         }
-        effects::insert_messages(&mut tx, &rows.messages).await?;
-        effects::apply_likes(&mut tx, &rows.likes).await?;
-        if !rows.sightings.is_empty() {
-            live::see(&mut *tx, &rows.sightings).await?;
-        }
+        write(&mut tx, &rows).await?;
         effects::move_heads(&mut *tx, &rows.heads, &rows.newest).await?;
         for parking in &rows.parked {
             dead_letter::park(&mut *tx, parking).await?;
@@ -194,6 +216,20 @@ impl Persist {
         self.look_first();
         Ok(Progress::Worked)
     }
+}
+
+/// Writes what rows say, all but the rooms' heads and what is parked. Repeating it changes nothing.
+pub(crate) async fn write(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), sqlx::Error> {
+    effects::insert_messages(&mut *tx, &rows.messages).await?;
+    effects::apply_likes(&mut *tx, &rows.likes).await?;
+    amendments::apply(&mut *tx, &rows.amendments).await?;
+    for (room, change, at) in &rows.changes {
+        membership::settle(&mut *tx, *room, change, *at).await?;
+    }
+    if !rows.sightings.is_empty() {
+        live::see(&mut *tx, &rows.sightings).await?;
+    }
+    Ok(())
 }
 
 /// The entries up to the first hole: what is behind one is read again, so that the hole is seen.

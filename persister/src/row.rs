@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use shared::event::{Envelope, Event, LikeChanged, MessageSent, ViewersSeen};
+use shared::event::{Envelope, Event, LikeChanged, MembershipChanged, MessageSent, ViewersSeen};
 use shared::id::{AccountId, MessageId, Position, RoomId, digest};
+use shared::store::amendments::AmendmentRow;
 use shared::store::effects::{LikeRow, MessageRow, UNREADABLE};
 use shared::store::live::Sighting;
 use shared::stream::dead_letter::Parking;
@@ -17,6 +18,10 @@ pub(crate) struct Rows<'a> {
     pub(crate) messages: Vec<MessageRow>,
     /// The last state of each like, in no order.
     pub(crate) likes: Vec<LikeRow>,
+    /// How each message that was edited or deleted stands after it, in no order.
+    pub(crate) amendments: Vec<AmendmentRow>,
+    /// Membership changes, in the order of the log.
+    pub(crate) changes: Vec<(RoomId, MembershipChanged, DateTime<Utc>)>,
     pub(crate) sightings: Vec<Sighting>,
     /// Each room's newest position.
     pub(crate) heads: HashMap<RoomId, Position>,
@@ -30,6 +35,7 @@ pub(crate) struct Rows<'a> {
 pub(crate) fn rows(envelopes: &[Envelope], partitions: u16) -> Rows<'_> {
     let mut rows = Rows::default();
     let mut likes: HashMap<(Uuid, AccountId), LikeRow> = HashMap::new();
+    let mut amendments: HashMap<MessageId, AmendmentRow> = HashMap::new();
     for envelope in envelopes {
         if let Some(room) = envelope.room {
             rows.heads.insert(room, envelope.position());
@@ -43,12 +49,22 @@ pub(crate) fn rows(envelopes: &[Envelope], partitions: u16) -> Rows<'_> {
                 let row = like_row(envelope, room, &like);
                 likes.insert((row.target, row.person), row);
             }
+            Ok((Some(_), Event::MessageEdited(edit))) => {
+                amend(&mut amendments, amendment(envelope, edit.id, edit.by, Some(edit.text)));
+            }
+            Ok((Some(_), Event::MessageDeleted(deletion))) => {
+                amend(&mut amendments, amendment(envelope, deletion.id, deletion.by, None));
+            }
+            Ok((Some(room), Event::MembershipChanged(change))) => {
+                rows.changes.push((room, change, envelope.at()));
+            }
             Ok((_, Event::ViewersSeen(seen))) => rows.sightings.extend(sightings(envelope, &seen)),
             Ok((None, _)) => park(&mut rows, envelope, None, "an event of a room names no room", partitions),
             Err(error) => park(&mut rows, envelope, None, &error.to_string(), partitions),
         }
     }
     rows.likes = likes.into_values().collect();
+    rows.amendments = amendments.into_values().collect();
     rows
 }
 
@@ -98,6 +114,18 @@ fn like_row(envelope: &Envelope, room: RoomId, like: &LikeChanged) -> LikeRow {
     }
 }
 
+fn amendment(envelope: &Envelope, message: MessageId, by: AccountId, text: Option<String>) -> AmendmentRow {
+    AmendmentRow { message, text, by, at: envelope.at(), position: envelope.position() }
+}
+
+/// The later amendment stands, but nothing comes after a deletion.
+fn amend(amendments: &mut HashMap<MessageId, AmendmentRow>, row: AmendmentRow) {
+    let is_deleted = amendments.get(&row.message).is_some_and(|standing| standing.text.is_none());
+    if !is_deleted {
+        amendments.insert(row.message, row);
+    }
+}
+
 fn sightings(envelope: &Envelope, seen: &ViewersSeen) -> Vec<Sighting> {
     let until = |ms: i64| DateTime::from_timestamp_millis(ms).unwrap_or_else(|| envelope.at());
     seen.seen
@@ -141,8 +169,8 @@ fn park<'a>(
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use shared::event::LikeTarget;
-    use shared::id::{EntryId, Partition};
+    use shared::event::{LikeTarget, MessageDeleted, MessageEdited};
+    use shared::id::{EntryId, MessageNo, Partition};
     use shared::user::Author;
 
     const P: u16 = 16;
@@ -208,6 +236,30 @@ mod tests {
         let state = |n| rows.likes.iter().find(|row| row.person == person(n)).map(|row| row.liked);
         assert_eq!((rows.likes.len(), state(5), state(6)), (2, Some(false), Some(true)));
         assert!(rows.newest.is_empty(), "a like is no message");
+    }
+
+    #[test]
+    fn of_many_amendments_the_last_stands_and_none_comes_after_a_deletion() {
+        let (id, other) = (MessageId(Uuid::from_u128(7)), MessageId(Uuid::from_u128(8)));
+        let edit = |id, text: &str| {
+            let edit = MessageEdited { id, no: MessageNo(1), by: person(5), text: text.into() };
+            Event::MessageEdited(edit).to_body()
+        };
+        let deletion = MessageDeleted { id, no: MessageNo(1), by: person(6) };
+        let envelopes = [
+            envelope(1, Some(room()), &edit(id, "one")),
+            envelope(2, Some(room()), &edit(other, "two")),
+            envelope(3, Some(room()), &Event::MessageDeleted(deletion).to_body()),
+            envelope(4, Some(room()), &edit(id, "too late")),
+            envelope(5, Some(room()), &edit(other, "three")),
+        ];
+        let rows = rows(&envelopes, P);
+        let stands = |id| rows.amendments.iter().find(|row| row.message == id).expect("a row");
+        assert_eq!(
+            (stands(id).text.as_deref(), stands(id).by, stands(id).position.seq),
+            (None, person(6), 3)
+        );
+        assert_eq!((stands(other).text.as_deref(), stands(other).position.seq), (Some("three"), 5));
     }
 
     #[test]

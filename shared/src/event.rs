@@ -19,6 +19,12 @@ pub enum Event {
     MessageSent(MessageSent),
     /// Somebody liked something, or took that back. The new total stands beside the body.
     LikeChanged(LikeChanged),
+    /// A message was given another text.
+    MessageEdited(MessageEdited),
+    /// A message was taken back.
+    MessageDeleted(MessageDeleted),
+    /// Somebody came to be something in the room, or ceased to be it.
+    MembershipChanged(MembershipChanged),
     /// A node's word on who watches the rooms of one partition. Belongs to no room and takes no position.
     ViewersSeen(ViewersSeen),
 }
@@ -70,6 +76,82 @@ impl LikeTarget {
             Self::Session => room.0,
             Self::Message { id, .. } => id.0,
         }
+    }
+}
+
+/// A message with another text. What it was before is in the log alone, for as long as that retains it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageEdited {
+    /// Which message.
+    pub id: MessageId,
+    /// Its integer twin.
+    pub no: MessageNo,
+    /// Who did it.
+    pub by: AccountId,
+    /// What it says now.
+    pub text: String,
+}
+
+/// A message that was taken back. Its place stays, its text goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageDeleted {
+    /// Which message.
+    pub id: MessageId,
+    /// Its integer twin.
+    pub no: MessageNo,
+    /// Who did it.
+    pub by: AccountId,
+}
+
+/// What somebody is in a room from here on. Permission is checked at the number of such a change, where the order is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembershipChanged {
+    /// 1, 2, 3 … within the room, as Postgres gave it.
+    pub number: u64,
+    /// Whom it is about.
+    pub person: AccountId,
+    /// Who did it.
+    pub by: AccountId,
+    /// What the person is now.
+    pub became: Became,
+}
+
+/// What a membership change makes of a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Became {
+    /// A member.
+    Member,
+    /// A member who may change the room and its members.
+    Admin,
+    /// A member who may no longer do that.
+    Demoted,
+    /// No member any more, by the person's own wish or somebody else's.
+    Gone,
+    /// No member any more, and not to come back.
+    Banned,
+    /// Free to come back; not a member by that.
+    Unbanned,
+    /// Somebody who hears nothing from the other person of a direct room, and to whom the other may not write.
+    Blocking,
+    /// Somebody who took that back.
+    Unblocking,
+}
+
+impl Became {
+    /// Whether the change takes a right away from somebody, so that what was allowed before it must be checked again.
+    #[must_use]
+    pub fn takes_away(self) -> bool {
+        match self {
+            Self::Demoted | Self::Gone | Self::Banned | Self::Blocking => true,
+            Self::Member | Self::Admin | Self::Unbanned | Self::Unblocking => false,
+        }
+    }
+
+    /// Whether the person may no longer hear the room.
+    #[must_use]
+    pub fn shuts_out(self) -> bool {
+        matches!(self, Self::Gone | Self::Banned)
     }
 }
 
@@ -225,6 +307,14 @@ mod tests {
                 target: LikeTarget::Message { id, no: MessageNo(99) },
                 person,
                 liked: false,
+            }),
+            Event::MessageEdited(MessageEdited { id, no: MessageNo(99), by: person, text: "y".into() }),
+            Event::MessageDeleted(MessageDeleted { id, no: MessageNo(99), by: person }),
+            Event::MembershipChanged(MembershipChanged {
+                number: 3,
+                person,
+                by: AccountId(Uuid::from_u128(9)),
+                became: Became::Banned,
             }),
             Event::ViewersSeen(ViewersSeen {
                 seen: vec![(RoomId(Uuid::from_u128(8)), person, 1_700_000_000_000)],

@@ -247,13 +247,19 @@ impl Nonce {
         Self { text: Uuid::now_v7().to_string(), drawn_here: true }
     }
 
+    /// The name of a room's membership change: whoever repeats it, it is the same entry.
+    #[must_use]
+    pub fn of_change(number: u64) -> Self {
+        Self { text: format!("change {number}"), drawn_here: true }
+    }
+
     /// As the client wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether no client can know it yet.
+    /// Whether it was never a client's to name, so that Postgres need not be asked whether it was used before.
     #[must_use]
     pub fn is_drawn_here(&self) -> bool {
         self.drawn_here

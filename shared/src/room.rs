@@ -36,21 +36,13 @@ impl RoomKind {
     }
 }
 
-/// What a person was found to be allowed in a room, and at which membership change that was looked up. The log refuses an
-/// append whose number is older than the room's last restricting change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// The room.
-    pub room: RoomId,
-    /// Its kind.
-    pub kind: RoomKind,
-    /// The person.
-    pub person: AccountId,
-    /// The membership number that this was true at.
-    pub number: u64,
-}
-
 impl RoomId {
+    /// The room of two people, whoever of them asks first.
+    #[must_use]
+    pub fn of_pair(one: AccountId, other: AccountId) -> Self {
+        Self(derived(&format!("direct:{}:{}", one.min(other), one.max(other))))
+    }
+
     /// The room of the live session that starts at this second: every node that needs it first finds the same name.
     #[must_use]
     pub fn of_live_session(starts_at_secs: i64) -> Self {

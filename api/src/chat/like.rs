@@ -24,6 +24,7 @@ pub(crate) async fn set_like(
         room: Some(room),
         to: &[],
         checked: None,
+        change: None,
         send: None,
         guard: Some(Guard { target: target.id(room), person, wanted }),
         rate: None,

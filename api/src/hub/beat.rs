@@ -97,6 +97,7 @@ async fn tell_log(app: &Shared, seen: Vec<Seen>) {
                 room: None,
                 to: &[],
                 checked: None,
+                change: None,
                 send: None,
                 guard: None,
                 rate: None,

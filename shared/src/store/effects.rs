@@ -159,7 +159,12 @@ async fn move_totals(
     let targets: Vec<Uuid> = changed.keys().copied().collect();
     let changes: Vec<i64> = targets.iter().map(|target| totals.get(target).copied().unwrap_or(0)).collect();
     sqlx::query(
-        "update hubbub.message m set likes = m.likes + new.change, changed_epoch = new.epoch, changed_seq = new.seq
+        "update hubbub.message m
+         set likes = m.likes + new.change,
+             changed_epoch = case when (new.epoch, new.seq) > (coalesce(m.changed_epoch, 0), coalesce(m.changed_seq, 0))
+                             then new.epoch else m.changed_epoch end,
+             changed_seq = case when (new.epoch, new.seq) > (coalesce(m.changed_epoch, 0), coalesce(m.changed_seq, 0))
+                           then new.seq else m.changed_seq end
          from unnest($1::uuid[], $2::bigint[], $3::int[], $4::bigint[]) as new (target, change, epoch, seq)
          where m.id = new.target and new.change <> 0",
     )
@@ -207,7 +212,7 @@ pub async fn move_heads(
     Ok(())
 }
 
-fn each<'a, T, U>(rows: &'a [T], column: impl Fn(&'a T) -> U) -> Vec<U> {
+pub(super) fn each<'a, T, U>(rows: &'a [T], column: impl Fn(&'a T) -> U) -> Vec<U> {
     rows.iter().map(column).collect()
 }
 

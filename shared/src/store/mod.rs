@@ -4,8 +4,10 @@
 //! connection. Nothing here needs DDL rights but [`migrate`].
 
 pub mod accounts;
+pub mod amendments;
 pub mod effects;
 pub mod live;
+pub mod membership;
 pub mod messages;
 pub mod partitions;
 pub mod rooms;

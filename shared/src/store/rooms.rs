@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
-use sqlx::{PgExecutor, Row as _};
+use sqlx::{PgExecutor, PgPool, Row as _};
 use uuid::Uuid;
 
 use super::number;
@@ -54,6 +54,8 @@ pub struct Seat {
     pub number: u64,
     /// The last one that took something away.
     pub restricting: u64,
+    /// Whether one of the two people of a direct room blocks the other.
+    pub is_blocked: bool,
     /// The person's row, if the person was ever a member.
     pub member: Option<Member>,
 }
@@ -65,6 +67,8 @@ pub struct Member {
     pub is_admin: bool,
     /// Is a member now; the row of one who left stays.
     pub is_active: bool,
+    /// Is not to come back.
+    pub is_banned: bool,
     /// The membership change that made it so.
     pub number: u64,
     /// Since when.
@@ -108,7 +112,9 @@ pub async fn seat(
 ) -> Result<Option<Seat>, Error> {
     let row = sqlx::query(
         "select r.kind, r.is_active, r.number, r.restricting,
-             m.is_admin as member_is_admin, m.is_active as member_is_active, m.number as member_number, m.joined_at
+             exists (select from hubbub.member b where r.kind = 'direct' and b.room = r.id and b.blocks) as is_blocked,
+             m.is_admin as member_is_admin, m.is_active as member_is_active, m.is_banned as member_is_banned,
+             m.number as member_number, m.joined_at
          from hubbub.room r
          left join hubbub.member m on m.room = r.id and m.account = $2
          where r.id = $1",
@@ -137,6 +143,27 @@ pub async fn insert(executor: impl PgExecutor<'_>, room: &NewRoom<'_>) -> Result
     Ok(done.rows_affected() == 1)
 }
 
+/// Writes the direct room of two people with both of them in it, unless it is there.
+pub async fn insert_direct(pool: &PgPool, room: RoomId, people: [AccountId; 2]) -> Result<(), Error> {
+    let mut tx = super::begin(pool).await?;
+    let new = NewRoom { id: room, kind: RoomKind::Direct, name: None, description: None, created_by: None };
+    if insert(&mut *tx, &new).await? {
+        sqlx::query(
+            "insert into hubbub.member (room, account) select $1, unnest($2::uuid[]) on conflict do nothing",
+        )
+        .bind(room.0)
+        .bind(people.map(|person| person.0).as_slice())
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query("update hubbub.room set member_count = 2 where id = $1")
+            .bind(room.0)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
 fn read_room(row: &PgRow) -> Result<Room, sqlx::Error> {
     Ok(Room {
         id: RoomId(row.try_get("id")?),
@@ -161,6 +188,7 @@ fn read_seat(row: &PgRow) -> Result<Seat, sqlx::Error> {
         Some(is_admin) => Some(Member {
             is_admin,
             is_active: row.try_get("member_is_active")?,
+            is_banned: row.try_get("member_is_banned")?,
             number: number(row, "member_number")?,
             joined_at: row.try_get("joined_at")?,
         }),
@@ -171,6 +199,7 @@ fn read_seat(row: &PgRow) -> Result<Seat, sqlx::Error> {
         is_active: row.try_get("is_active")?,
         number: number(row, "number")?,
         restricting: number(row, "restricting")?,
+        is_blocked: row.try_get("is_blocked")?,
         member,
     })
 }

@@ -22,7 +22,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use uuid::Uuid;
 
 pub use cursor::{Cursor, Reading};
-pub use producer::{Append, Guard, Placed, Producer, RateWindow, Wanted};
+pub use producer::{Append, Appended, Change, Guard, Placed, Producer, RateWindow, Wanted};
 pub use settings::{Finding, SettingsReport};
 pub use tail::{Head, Tail};
 pub use trim::trim;

@@ -118,6 +118,7 @@ impl Voice {
             room,
             to: &[],
             checked: None,
+            change: None,
             send: None,
             guard: None,
             rate: None,

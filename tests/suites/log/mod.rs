@@ -10,6 +10,7 @@ mod fanout;
 mod leases;
 mod likes;
 mod limits;
+mod members;
 mod outages;
 mod owners;
 mod persister;

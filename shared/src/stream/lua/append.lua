@@ -99,7 +99,9 @@ if target then
     -- Every change since `own` is still retained, so a person without a guard has not liked.
     if not state and own >= meta.trimmed and own >= 0 then state = '0' end
   end
-  if not total or (not state and total ~= 'x') then
+  -- An edit or a deletion asks nothing about likes.
+  local wants_state = wanted == '0' or wanted == '1'
+  if not total or (wants_state and not state and total ~= 'x') then
     local stored = seed('seed_target')
     if stored then
       local w = words(stored)

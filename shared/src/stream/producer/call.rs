@@ -1,109 +1,28 @@
-//! Appending: one script call in the usual case, and what to do about every answer that is not OK.
+//! One call of `append.lua`: its arguments in their order, and its answers.
 
 use std::time::Duration;
 
 use redis::Value;
-use sqlx::PgPool;
-use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Log, script};
+use super::{Append, Guard, Placed, Producer, Told, Wanted};
 use crate::error::{Code, Error, Refusal};
 use crate::event::to_field;
-use crate::id::{AccountId, EntryId, MessageId, MessageNo, Nonce, Partition, Position, RoomId};
+use crate::id::{AccountId, EntryId, MessageNo, Partition, Position, RoomId};
 use crate::keys;
-use crate::store::seeds::{self, Seeds, StoredSend};
-use crate::telemetry::names;
+use crate::store::seeds::{self, StoredSend};
+use crate::stream::{Log, script};
 
-/// How long all tries of one append may take together. What is not known by then is answered `unavailable`.
-const DEADLINE: Duration = Duration::from_secs(2);
-/// Pause before a try after an answer that will change by itself.
-const PAUSE: Duration = Duration::from_millis(25);
 /// What a caller is told to wait when the backlog is full.
 const OVERLOADED_RETRY: Duration = Duration::from_secs(5);
 
-/// What is to be appended, and under which conditions.
-#[derive(Clone, Debug)]
-pub struct Append<'a> {
-    /// The partition, which follows from the room where there is one.
-    pub partition: Partition,
-    /// The room that gives the entry a number; heartbeats have none.
-    pub room: Option<RoomId>,
-    /// Whom it concerns beyond those who watch the room.
-    pub to: &'a [AccountId],
-    /// The membership number that permission was checked at.
-    pub checked: Option<u64>,
-    /// The message's own identity: id, nonce, digest of the body as sent.
-    pub send: Option<(MessageId, &'a Nonce, [u8; 32])>,
-    /// A state that must change by this entry, or it is not appended.
-    pub guard: Option<Guard>,
-    /// How often this person may do this here.
-    pub rate: Option<RateWindow>,
-    /// The share of the backlog's cap that this entry may fill: heartbeats are shed first.
-    pub cap_share: f64,
-    /// The event.
-    pub body: &'a [u8],
-}
-
-/// A like's condition.
-#[derive(Clone, Copy, Debug)]
-pub struct Guard {
-    /// What is liked: a message's id, or the room's for its session.
-    pub target: Uuid,
-    /// Whose like it is.
-    pub person: AccountId,
-    /// What it should become.
-    pub wanted: Wanted,
-}
-
-/// The state that a guarded entry brings about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// The person likes the target.
-    Liked,
-    /// The person does not.
-    NotLiked,
-}
-
-/// At most `most` entries of `person` in the room within any `window`.
-#[derive(Clone, Copy, Debug)]
-pub struct RateWindow {
-    /// Who is counted.
-    pub person: AccountId,
-    /// How many may pass.
-    pub most: u32,
-    /// Within which time.
-    pub window: Duration,
-}
-
-/// Where an accepted entry stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// Its place in the room.
-    pub position: Position,
-    /// The integer id of the message that it is, if it is one.
-    pub no: MessageNo,
-    /// When it was accepted, in milliseconds since 1970.
-    pub at_ms: i64,
-    /// The total that a like left behind.
-    pub total: Option<i64>,
-    /// Whether it had been accepted before.
-    pub again: bool,
-}
-
-/// Appends to the log, reading from Postgres what the log does not know.
-#[derive(Clone)]
-pub struct Producer {
-    log: Log,
-    pool: PgPool,
-}
-
 /// An answer of `append.lua`.
-enum Answer {
+pub(super) enum Answer {
     Placed(Placed),
     NotOpen,
     Reused,
     NeedSeed { room: bool, nonce: bool, target: bool, epoch: u32, now_ms: i64 },
+    Wait,
     StaleAuth,
     Ahead,
     Gone,
@@ -112,66 +31,8 @@ enum Answer {
     Overloaded,
 }
 
-/// What was read from Postgres for the next try, and when.
-struct Told {
-    epoch: u32,
-    now_ms: i64,
-    nonce_absent: bool,
-    seeds: Seeds,
-}
-
 impl Producer {
-    /// Appends to `log` and looks up in `pool`.
-    #[must_use]
-    pub fn new(log: Log, pool: PgPool) -> Self {
-        Self { log, pool }
-    }
-
-    /// Appends, or says why not. An `Ok` means that the entry is in the fsynced log; `Error::Unavailable` means that
-    /// nobody knows, and that the same nonce may be tried again.
-    pub async fn append(&self, what: &Append<'_>) -> Result<Placed, Error> {
-        let deadline = Instant::now() + DEADLINE;
-        let outcome = tokio::time::timeout_at(deadline, self.append_until_known(what)).await;
-        let outcome = outcome.unwrap_or_else(|elapsed| Err(Error::unavailable(elapsed)));
-        let label = match &outcome {
-            Ok(placed) if placed.again => "again",
-            Ok(_) => "ok",
-            Err(error) => error.code().as_str(),
-        };
-        metrics::counter!(names::APPENDS, "outcome" => label).increment(1);
-        outcome
-    }
-
-    async fn append_until_known(&self, what: &Append<'_>) -> Result<Placed, Error> {
-        let mut told: Option<Told> = None;
-        loop {
-            match self.call(what, told.as_ref()).await {
-                Ok(Answer::Placed(placed)) => return Ok(placed),
-                Ok(Answer::NeedSeed { room, nonce, target, epoch, now_ms }) => {
-                    let seeds = seeds::read(&self.pool, &what.wanted(room, nonce, target)).await?;
-                    if let Some(stored) = &seeds.message {
-                        return what.known_before(stored);
-                    }
-                    if room && seeds.room.is_none() {
-                        return Err(Error::refused(Code::NotFound, "No such room"));
-                    }
-                    if told.is_some() {
-                        // Postgres is behind what is published: it must catch up first.
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                    told = Some(Told { epoch, now_ms, nonce_absent: nonce, seeds });
-                }
-                Ok(Answer::NotOpen | Answer::Ahead) => tokio::time::sleep(PAUSE).await,
-                Ok(answer) => return Err(what.refusal(&answer)),
-                // Only a named send can be tried again without knowing what became of the first try.
-                Err(error @ Error::Unavailable(_)) if what.send.is_none() => return Err(error),
-                Err(Error::Unavailable(_)) => tokio::time::sleep(PAUSE).await,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    async fn call(&self, what: &Append<'_>, told: Option<&Told>) -> Result<Answer, Error> {
+    pub(super) async fn call(&self, what: &Append<'_>, told: Option<&Told>) -> Result<Answer, Error> {
         let partition = what.partition;
         let person = what.rate.map_or(AccountId(Uuid::nil()), |rate| rate.person);
         let mut call = script::APPEND.prepare_invoke();
@@ -233,12 +94,16 @@ impl Append<'_> {
     /// ARGV 7 to 18: under which conditions it may be appended.
     fn push_conditions(&self, call: &mut redis::ScriptInvocation<'_>, log: &Log) {
         let optional = |value: Option<String>| value.unwrap_or_default();
-        call.arg(optional(self.checked.map(|n| n.to_string()))).arg("").arg("");
+        call.arg(optional(self.checked.map(|n| n.to_string())))
+            .arg(optional(self.change.map(|change| change.number.to_string())))
+            .arg(optional(self.change.filter(|change| change.restricting).map(|_| "1".to_owned())));
         match self.guard {
             Some(Guard { target, person, wanted }) => {
                 let wanted = match wanted {
                     Wanted::Liked => "1",
                     Wanted::NotLiked => "0",
+                    Wanted::Edited => "-",
+                    Wanted::Deleted => "x",
                 };
                 call.arg(target.to_string()).arg(person.to_string()).arg(wanted);
             }
@@ -246,7 +111,9 @@ impl Append<'_> {
                 call.arg("").arg("").arg("");
             }
         }
-        call.arg(optional(self.send.map(|(id, ..)| id.to_string())))
+        // A change of members is nothing that could be liked, edited or deleted.
+        let own_target = self.send.filter(|_| self.change.is_none()).map(|(id, ..)| id.to_string());
+        call.arg(optional(own_target))
             .arg(optional(self.rate.map(|rate| rate.most.to_string())))
             .arg(optional(self.rate.map(|rate| rate.window.as_millis().to_string())))
             .arg(share(log.caps.entries, self.cap_share))
@@ -254,7 +121,7 @@ impl Append<'_> {
             .arg(log.retain.as_millis().to_string());
     }
 
-    fn wanted(&self, room: bool, nonce: bool, target: bool) -> seeds::Wanted {
+    pub(super) fn wanted(&self, room: bool, nonce: bool, target: bool) -> seeds::Wanted {
         seeds::Wanted {
             partition: self.partition,
             room: self.room.filter(|_| room),
@@ -264,7 +131,7 @@ impl Append<'_> {
     }
 
     /// The answer to a retry of a send that is in Postgres already.
-    fn known_before(&self, stored: &StoredSend) -> Result<Placed, Error> {
+    pub(super) fn known_before(&self, stored: &StoredSend) -> Result<Placed, Error> {
         let same = self.send.as_ref().is_some_and(|(.., digest)| stored.digest == digest);
         if !same {
             return Err(self.refusal(&Answer::Reused));
@@ -278,12 +145,14 @@ impl Append<'_> {
         })
     }
 
-    fn refusal(&self, answer: &Answer) -> Error {
+    pub(super) fn refusal(&self, answer: &Answer) -> Error {
         let refusal = match answer {
+            Answer::Reused if self.change.is_some() => {
+                return Error::bug("a membership number was given to two changes");
+            }
             Answer::Reused => {
                 Refusal::new(Code::NonceReused, "This client_msg_id was used for another message")
             }
-            Answer::StaleAuth => Refusal::new(Code::Forbidden, "Membership changed meanwhile"),
             Answer::Gone => Refusal::new(Code::NotFound, "No such message"),
             Answer::Same(total) => {
                 let code = match self.guard.map(|guard| guard.wanted) {
@@ -300,7 +169,12 @@ impl Append<'_> {
                 Refusal::new(Code::Overloaded, "Too much is waiting to be stored, try again soon")
                     .retry_after(OVERLOADED_RETRY)
             }
-            Answer::Placed(_) | Answer::NotOpen | Answer::Ahead | Answer::NeedSeed { .. } => {
+            Answer::Placed(_)
+            | Answer::NotOpen
+            | Answer::Ahead
+            | Answer::Wait
+            | Answer::StaleAuth
+            | Answer::NeedSeed { .. } => {
                 return Error::bug("an answer that is not a refusal was taken for one");
             }
         };
@@ -347,6 +221,7 @@ impl Answer {
                 epoch: epoch.parse().ok()?,
                 now_ms: now.parse().ok()?,
             }),
+            ["WAIT", _] => Some(Self::Wait),
             ["STALEAUTH", _] => Some(Self::StaleAuth),
             ["AHEAD", _] => Some(Self::Ahead),
             ["GONE"] => Some(Self::Gone),
