@@ -13,6 +13,7 @@ use shared::telemetry::Health;
 
 use crate::auth::{Authenticator, Settings, jwks};
 use crate::chat::live_session::LiveSessions;
+use crate::chat::seats::Seats;
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::limits::NodeLimits;
@@ -39,6 +40,7 @@ pub(crate) struct App {
     pub(crate) hub: Hub,
     pub(crate) auth: Arc<Authenticator>,
     pub(crate) sessions: LiveSessions,
+    pub(crate) seats: Seats,
     pub(crate) limits: NodeLimits,
     pub(crate) health: Health,
     /// Begun when the node was told to stop: new sockets are refused from then on.
@@ -70,6 +72,7 @@ impl App {
             producer: Producer::new(log.clone(), pool.clone()),
             hub: Hub::new(),
             sessions: LiveSessions::new(&config.live_chat),
+            seats: Seats::new(),
             limits: NodeLimits::new(&config.limits),
             log,
             bus,

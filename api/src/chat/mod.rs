@@ -1,17 +1,28 @@
 //! The core: what people can do, whatever protocol they speak. Knows no HTTP, no JSON and no socket; a dialect parses,
 //! calls one verb here, and answers.
 
+#[cfg_attr(not(test), allow(dead_code, reason = "no dialect that is served yet edits or deletes"))]
+pub(crate) mod amend;
 pub(crate) mod draw_window;
 pub(crate) mod history;
 pub(crate) mod like;
 pub(crate) mod live_session;
+#[cfg_attr(not(test), allow(dead_code, reason = "no dialect that is served yet has members"))]
+pub(crate) mod policy;
+#[cfg_attr(not(test), allow(dead_code, reason = "no dialect that is served yet has members"))]
+pub(crate) mod rooms;
+#[cfg_attr(not(test), allow(dead_code, reason = "no dialect that is served yet has members"))]
+pub(crate) mod seats;
 pub(crate) mod send;
 pub(crate) mod viewers;
 
 use chrono::{DateTime, Utc};
-use shared::event::LikeTarget;
-use shared::id::{Position, RoomId};
+use shared::event::{LikeTarget, MembershipChanged};
+use shared::id::{MessageId, Position, RoomId};
 use shared::message::Message;
+
+/// How often a decision is made anew because something was taken away in the room meanwhile.
+const TRIES: usize = 8;
 
 /// Something that people in a room are shown.
 #[derive(Clone, Debug)]
@@ -35,6 +46,24 @@ pub(crate) struct Happened {
 pub(crate) enum Happening {
     /// Somebody said something.
     MessagePosted(Message),
+    /// A message has another text.
+    MessageEdited {
+        /// Which one.
+        id: MessageId,
+        /// What it says now.
+        text: String,
+        /// Since when.
+        at: DateTime<Utc>,
+    },
+    /// A message is gone; its place stays.
+    MessageDeleted {
+        /// Which one.
+        id: MessageId,
+        /// Since when.
+        at: DateTime<Utc>,
+    },
+    /// Somebody is something else in the room.
+    MembershipChanged(MembershipChanged),
     /// A like was given or taken back.
     LikesChanged {
         /// What it is about.
@@ -47,3 +76,6 @@ pub(crate) enum Happening {
     /// What was missed can't be replayed: read the history anew.
     Resync,
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,18 +127,20 @@ impl Hub {
         }
     }
 
-    /// Brings a connection into a room: what it missed first, in order, then everything that happens.
+    /// Brings a connection into a room: what it missed first, in order, then everything that happens. In a room that has
+    /// members, `checked` is the number at which the person was found to be one.
     pub(crate) async fn join(
         &self,
         app: &Shared,
         room: RoomId,
         connection: Arc<Connection>,
         start: Start,
+        checked: Option<u64>,
     ) -> Result<Joined, Error> {
         self.remember(&connection);
         let joined = loop {
             let room = self.room(room);
-            if room.enter(&connection) {
+            if room.enter(&connection, checked) {
                 break Joined { app: app.clone(), room, connection: connection.clone() };
             }
         };

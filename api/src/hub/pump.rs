@@ -23,8 +23,8 @@ const WAIT: Duration = Duration::from_millis(500);
 const BEAT: Duration = Duration::from_secs(1);
 /// Without a word from the bus for so long, something may have been missed.
 const SILENCE: Duration = Duration::from_secs(2);
-/// Heads are compared this often anyway.
-const COMPARE_EVERY: Duration = Duration::from_secs(30);
+/// Heads are compared anyway every so many leases: 30 s with the usual one.
+const COMPARE_LEASES: u32 = 5;
 /// Pause after the bus did not answer.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -110,7 +110,7 @@ impl Pump {
         // What was given before the last beat and has not arrived since will not arrive.
         let lost = self.lacking > read;
         self.lacking = given;
-        if lost || was_silent || self.compared_at.elapsed() > COMPARE_EVERY {
+        if lost || was_silent || self.compared_at.elapsed() > app.config.common.lease * COMPARE_LEASES {
             self.compare_heads(app);
         }
         Ok(())
@@ -134,7 +134,7 @@ async fn compare_heads(app: &Shared, partition: Option<Partition>) {
             tracing::debug!(%error, room = %room.id, "a route can't be said again");
         }
         match history::head(app, room.id).await {
-            Ok(head) => room.reach(app, head),
+            Ok(head) => room.reach(app, head.position),
             Err(error) => tracing::debug!(%error, room = %room.id, "a head can't be compared"),
         }
     }

@@ -14,11 +14,12 @@ use shared::event::Envelope;
 use shared::id::{BootId, Position, RoomId};
 use shared::{Error, bus::Notice};
 
+use super::outbox::CloseReason;
 use super::{Connection, Start};
 use crate::app::Shared;
-use crate::chat::history::{self, Replay};
-use crate::chat::{Happened, Happening};
-use state::{After, Member, State, encode_all};
+use crate::chat::history::{self, Head, Replay};
+use crate::chat::{Happened, Happening, policy, seats};
+use state::{After, GoLive, Member, State, encode_all};
 
 /// Pause between tries to fill a hole.
 const FILL_PAUSE: Duration = Duration::from_millis(100);
@@ -58,17 +59,18 @@ impl Room {
         let head = history::head(app, self.id).await?;
         let after = self.lock().begin(app, head);
         self.follow_up(app, after);
-        Ok(Some(head))
+        Ok(Some(head.position))
     }
 
-    /// Adds a member that is not live yet; false when the room was given up.
-    pub(crate) fn enter(&self, connection: &Arc<Connection>) -> bool {
+    /// Adds a member that is not live yet, let in at a membership number where the room has members; false when the room
+    /// was given up.
+    pub(crate) fn enter(&self, connection: &Arc<Connection>, checked: Option<u64>) -> bool {
         let mut state = self.lock();
         if state.retired {
             return false;
         }
         state.empty_since = None;
-        state.members.push(Member { connection: connection.clone(), live: false });
+        state.members.push(Member { connection: connection.clone(), live: false, checked });
         true
     }
 
@@ -83,27 +85,75 @@ impl Room {
     }
 
     /// Gives a member what it lacks and makes it live.
+    ///
+    /// # Errors
+    /// A refusal when the person may not be here any more; `Unavailable` when what is missing can't be had.
     pub(crate) async fn catch_up(
         self: &Arc<Self>,
         app: &Shared,
         connection: &Connection,
         mut start: Start,
     ) -> Result<(), Error> {
-        while !self.lock().go_live(connection, start) {
-            let from = match history::replay(app, self.id, start.position()).await? {
-                Replay::Events { events, complete_to } => {
-                    connection.outbox.send(encode_all(connection.encoding, events.iter()));
-                    complete_to
-                }
-                Replay::Resync { head } => {
-                    state::tell_of_gap(connection, self.id, head);
-                    head
-                }
-            };
-            self.reach(app, from);
-            start = Start::Now(from);
+        loop {
+            let step = self.lock().go_live(connection, start);
+            match step {
+                GoLive::Done | GoLive::Ended => return Ok(()),
+                GoLive::Check => self.check(app, connection).await?,
+                GoLive::Replay => start = self.replay_to(app, connection, start).await?,
+            }
         }
-        Ok(())
+    }
+
+    /// Sends what a member lacks, and answers where it goes on from there; nothing is sent that was read after something
+    /// was taken away, before the member was looked at again.
+    async fn replay_to(
+        self: &Arc<Self>,
+        app: &Shared,
+        connection: &Connection,
+        start: Start,
+    ) -> Result<Start, Error> {
+        let replay = history::replay(app, self.id, start.position()).await?;
+        let (Replay::Events { head, .. } | Replay::Resync { head }) = replay;
+        if !self.lock().may_tell(connection.id, head.restricting) {
+            self.lock().hear_of(head.restricting);
+            return Ok(start);
+        }
+        match replay {
+            Replay::Events { events, .. } => {
+                connection.outbox.send(encode_all(connection.encoding, events.iter()));
+            }
+            Replay::Resync { .. } => state::tell_of_gap(connection, self.id, head.position),
+        }
+        self.reach(app, head.position);
+        Ok(Start::Now(head.position))
+    }
+
+    /// Looks up whether a member may still be here; who may not is no member any more.
+    async fn check(&self, app: &Shared, connection: &Connection) -> Result<(), Error> {
+        let seat = seats::look_up(app, self.id, connection.account.id).await;
+        let seat = seat.and_then(|seat| policy::may_read(&seat).map(|()| seat).map_err(Error::from));
+        match seat {
+            Ok(seat) => {
+                self.lock().let_in(connection.id, seat.number);
+                Ok(())
+            }
+            Err(error) => {
+                self.leave(connection.id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets members catch up by themselves who were held back; one for whom that fails starts anew.
+    fn look_again(self: &Arc<Self>, app: &Shared, held_back: Vec<Arc<Connection>>, from: Position) {
+        for connection in held_back {
+            let (room, app) = (self.clone(), app.clone());
+            tokio::spawn(async move {
+                if let Err(Error::Unavailable(_)) = room.catch_up(&app, &connection, Start::Now(from)).await {
+                    connection.outbox.close(CloseReason::Gap);
+                }
+            });
+        }
     }
 
     /// Takes in what the inbox brought, in the order of the log.
@@ -151,34 +201,38 @@ impl Room {
 
     /// Fetches what is missing and gives it out before anything later. When it can't be had for `GAP_WAIT_MS`, those who
     /// are here are told so, and the room goes on without it rather than stand still for as long as a store is away.
-    async fn fill(&self, app: &Shared) {
+    async fn fill(self: &Arc<Self>, app: &Shared) {
         let began = Instant::now();
         loop {
             let Some(last) = self.lock().last else { return };
             match history::replay(app, self.id, last).await {
-                Ok(Replay::Events { events, complete_to }) => {
-                    if self.lock().filled(app, events, complete_to) {
+                Ok(Replay::Events { events, head }) => {
+                    let held_back = self.lock().hold_back_stale(head.restricting);
+                    self.look_again(app, held_back, last);
+                    if self.lock().filled(app, events, head.position) {
                         return;
                     }
                 }
-                Ok(Replay::Resync { head }) => {
-                    tracing::info!(room = %self.id, from = %last, to = %head, "the room goes on from its head");
-                    self.lock().skip_to(app, self.id, head);
-                    return;
-                }
+                Ok(Replay::Resync { head }) => return self.skip_to(app, last, head),
                 Err(error) if began.elapsed() < app.config.gap_wait => {
                     tracing::debug!(%error, "a hole can't be filled yet");
                 }
                 Err(_) => {
                     // No source: go on from the head, or wait while there is none.
                     if let Ok(head) = history::head(app, self.id).await {
-                        self.lock().skip_to(app, self.id, head);
-                        return;
+                        return self.skip_to(app, last, head);
                     }
                 }
             }
             tokio::time::sleep(FILL_PAUSE).await;
         }
+    }
+
+    fn skip_to(self: &Arc<Self>, app: &Shared, last: Position, head: Head) {
+        tracing::info!(room = %self.id, from = %last, to = %head.position, "the room goes on from its head");
+        let held_back = self.lock().hold_back_stale(head.restricting);
+        self.look_again(app, held_back, last);
+        self.lock().skip_to(app, self.id, head.position);
     }
 
     /// Registers the room again, after this node had to take a new name.

@@ -125,6 +125,15 @@ impl Stack {
         counted.unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
+    /// Runs a statement, for what no service does by itself.
+    ///
+    /// # Panics
+    /// When Postgres refuses it.
+    pub async fn run(&self, statement: &'static str) {
+        let done = sqlx::query(statement).execute(&self.pool).await;
+        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+
     /// The room of the first live session.
     ///
     /// # Panics

@@ -29,9 +29,6 @@ pub(crate) use wire::{FrameIn, FrameOut};
 /// The dialect's name in metrics.
 pub(crate) const NAME: &str = "live_chat";
 
-/// The live room has no members, so nobody's permission there can grow old.
-const NO_MEMBERSHIP: u64 = 0;
-
 /// All routes of the dialect.
 pub(crate) fn routes() -> OpenApiRouter<Shared> {
     rest::routes().merge(socket::routes())
@@ -60,7 +57,6 @@ fn not_active() -> Refusal {
 fn draft(app: &App, session: &LiveSession, text: String, nonce: Nonce) -> Result<Draft, Refusal> {
     Ok(Draft {
         room: session.room,
-        checked: NO_MEMBERSHIP,
         text: MessageText::parse(text, app.config.limits.live_text_chars)?,
         nonce,
         per_minute: Some(app.config.live_chat.max_messages_per_user_per_minute),

@@ -55,7 +55,11 @@ async fn read_status(State(app): State<Shared>, caller: Caller) -> Result<Json<S
     let ((viewers, viewers_unknown), (likes, likes_behind)) = (watching?, likes?);
     let (head, head_unknown) = unless_away(head)?;
     let incomplete = viewers_unknown || likes_behind || head_unknown;
-    Ok(Json(StatusBody::open(SessionBody::of(&session, viewers, likes), head, incomplete)))
+    Ok(Json(StatusBody::open(
+        SessionBody::of(&session, viewers, likes),
+        head.map(|head| head.position),
+        incomplete,
+    )))
 }
 
 /// The newest messages, or those before one, oldest first.

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use shared::event::LikeTarget;
-use shared::id::Position;
+use shared::id::{MessageId, Position};
+use shared::message::Message;
 
 use super::super::Start;
 use crate::chat::history::REPLAY_MAX;
@@ -28,12 +30,31 @@ impl Ring {
     }
 
     pub(super) fn push(&mut self, event: Arc<Happened>) {
+        if let Happening::MessageDeleted { id, at } = event.what {
+            self.forget_text(id, at);
+        }
         if self.events.len() == REPLAY_MAX
             && let Some(oldest) = self.events.pop_front()
         {
             self.floor = oldest.position;
         }
         self.events.push_back(event);
+    }
+
+    /// Whoever comes back is not told a text that was deleted meanwhile.
+    fn forget_text(&mut self, id: MessageId, at: DateTime<Utc>) {
+        self.events.retain(
+            |event| !matches!(event.what, Happening::MessageEdited { id: edited, .. } if edited == id),
+        );
+        for event in &mut self.events {
+            if let Happening::MessagePosted(message) = &event.what
+                && message.id == id
+            {
+                let what =
+                    Happening::MessagePosted(Message { text: None, deleted_at: Some(at), ..message.clone() });
+                *event = Arc::new(Happened { what, ..(**event).clone() });
+            }
+        }
     }
 
     pub(super) fn newest(&self) -> Option<&Arc<Happened>> {
@@ -81,7 +102,6 @@ fn is_like(event: &Happened) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::{DateTime, Utc};
     use shared::id::RoomId;
     use uuid::Uuid;
 
@@ -134,6 +154,23 @@ mod tests {
         let last = at(1, most + 1);
         assert_eq!(ring.behind(Start::Now(at(1, 0)), last).map(|events| events.len()), None);
         assert_eq!(ring.behind(Start::Now(at(1, 1)), last).map(|events| events.len()), Some(REPLAY_MAX));
+    }
+
+    #[test]
+    fn who_comes_back_after_a_deletion_is_not_told_the_text() {
+        let message = crate::dialect::live_chat::samples::message();
+        let id = message.id;
+        let when = message.created_at;
+        let edit = Happening::MessageEdited { id, text: "edited".into(), at: when };
+        let events = vec![
+            event(at(1, 1), 0, Happening::MessagePosted(message)),
+            event(at(1, 2), 0, edit),
+            said(at(1, 3), 0),
+            event(at(1, 4), 0, Happening::MessageDeleted { id, at: when }),
+        ];
+        let missed = ring(at(1, 0), events).behind(Start::Now(at(1, 0)), at(1, 4)).unwrap();
+        assert_eq!(positions(Some(missed.clone())).unwrap(), ["1:1", "1:3", "1:4"]);
+        assert!(matches!(&missed[0].what, Happening::MessagePosted(message) if message.text.is_none()));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use chrono::Utc;
-use shared::event::Envelope;
-use shared::id::{Position, RoomId};
+use shared::event::{Envelope, MembershipChanged};
+use shared::id::{AccountId, Position, RoomId};
 use shared::telemetry::names;
 
 use super::super::outbox::CloseReason;
@@ -15,6 +15,7 @@ use super::super::{Connection, Start};
 use super::likes::LikeFrames;
 use super::ring::Ring;
 use crate::app::Shared;
+use crate::chat::history::Head;
 use crate::chat::{Happened, Happening};
 use crate::dialect::{self, Encoding};
 
@@ -25,6 +26,8 @@ pub(super) struct State {
     /// Everything up to here was given to the members that are live; none before the head was read.
     pub(super) last: Option<Position>,
     pub(super) members: Vec<Member>,
+    /// The last change that took something away, as far as it was heard of.
+    pub(super) restricting: u64,
     pub(super) ring: Ring,
     /// Arrived ahead of something that is missing.
     pub(super) held: BTreeMap<Position, Envelope>,
@@ -40,6 +43,15 @@ pub(super) struct Member {
     pub(super) connection: Arc<Connection>,
     /// Whether it was given everything up to `last`.
     pub(super) live: bool,
+    /// The membership number at which it was let in; none in a room without members.
+    pub(super) checked: Option<u64>,
+}
+
+impl Member {
+    /// Whether something was taken away in the room after it was let in.
+    fn is_stale(&self, restricting: u64) -> bool {
+        self.checked.is_some_and(|checked| checked < restricting)
+    }
 }
 
 /// What to do after envelopes were taken in.
@@ -49,11 +61,25 @@ pub(super) enum After {
     Fill,
 }
 
+/// Whether a member can be made live from memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GoLive {
+    /// It is live.
+    Done,
+    /// Memory does not hold all that it lacks.
+    Replay,
+    /// Something was taken away in the room since it was let in: whether it may be here must be looked up first.
+    Check,
+    /// It is no member any more.
+    Ended,
+}
+
 impl State {
     pub(super) fn new() -> Self {
         Self {
             last: None,
             members: Vec::new(),
+            restricting: 0,
             ring: Ring::default(),
             held: BTreeMap::new(),
             filling: false,
@@ -64,13 +90,56 @@ impl State {
     }
 
     /// Makes a member live if memory holds everything behind `start`; sends that first.
-    pub(super) fn go_live(&mut self, connection: &Connection, start: Start) -> bool {
-        let Some(missed) = self.last.and_then(|last| self.ring.behind(start, last)) else { return false };
-        connection.outbox.send(encode_all(connection.encoding, missed.iter().map(Arc::as_ref)));
-        if let Some(member) = self.members.iter_mut().find(|member| member.connection.id == connection.id) {
-            member.live = true;
+    pub(super) fn go_live(&mut self, connection: &Connection, start: Start) -> GoLive {
+        let restricting = self.restricting;
+        let Some(member) = self.members.iter_mut().find(|member| member.connection.id == connection.id)
+        else {
+            return GoLive::Ended;
+        };
+        if member.is_stale(restricting) {
+            return GoLive::Check;
         }
-        true
+        let Some(missed) = self.last.and_then(|last| self.ring.behind(start, last)) else {
+            return GoLive::Replay;
+        };
+        connection.outbox.send(encode_all(connection.encoding, missed.iter().map(Arc::as_ref)));
+        member.live = true;
+        GoLive::Done
+    }
+
+    /// A member was found to be allowed here at `number`; whether it is a member still.
+    pub(super) fn let_in(&mut self, connection: u64, number: u64) -> bool {
+        let member = self.members.iter_mut().find(|member| member.connection.id == connection);
+        member.map(|member| member.checked = Some(number)).is_some()
+    }
+
+    /// Whether a member may be told what was read when `restricting` was the last change that took something away.
+    pub(super) fn may_tell(&self, connection: u64, restricting: u64) -> bool {
+        let member = self.members.iter().find(|member| member.connection.id == connection);
+        member.is_some_and(|member| !member.is_stale(restricting))
+    }
+
+    /// Something may have been taken away from somebody: who comes in from here on must have been looked at after it.
+    pub(super) fn hear_of(&mut self, restricting: u64) {
+        self.restricting = self.restricting.max(restricting);
+    }
+
+    /// Something was fetched when `restricting` was the last change that took something away. Members who were let in
+    /// before that hear nothing more until they have been looked at again; they are answered.
+    pub(super) fn hold_back_stale(&mut self, restricting: u64) -> Vec<Arc<Connection>> {
+        self.hear_of(restricting);
+        let stale = self.members.iter_mut().filter(|member| member.live && member.is_stale(restricting));
+        stale
+            .map(|member| {
+                member.live = false;
+                member.connection.clone()
+            })
+            .collect()
+    }
+
+    /// Ends what a person hears of the room, replays under way included.
+    fn shut_out(&mut self, person: AccountId) {
+        self.members.retain(|member| member.checked.is_none() || member.connection.account.id != person);
     }
 
     pub(super) fn take_in(&mut self, app: &Shared, envelopes: Vec<Envelope>) -> After {
@@ -97,11 +166,12 @@ impl State {
     }
 
     /// The head was read: what came in meanwhile follows upon it.
-    pub(super) fn begin(&mut self, app: &Shared, head: Position) -> After {
+    pub(super) fn begin(&mut self, app: &Shared, head: Head) -> After {
         if self.last.is_none() {
-            self.ring.begin(head);
-            self.last = Some(head);
-            if !self.filled(app, Vec::new(), head) {
+            self.ring.begin(head.position);
+            self.last = Some(head.position);
+            self.hear_of(head.restricting);
+            if !self.filled(app, Vec::new(), head.position) {
                 return After::Fill;
             }
         }
@@ -115,15 +185,40 @@ impl State {
         position: Position,
         accepted: &mut Vec<Arc<Happened>>,
     ) {
-        self.last = Some(position);
         if let Some(happened) = Happened::read(app.partitions(), envelope) {
+            if let Happening::MembershipChanged(change) = happened.what {
+                // What came before it is still for everybody who was here.
+                self.give_out(std::mem::take(accepted));
+                self.heed(change);
+            }
             accepted.push(Arc::new(happened));
+        }
+        self.last = Some(position);
+    }
+
+    fn heed(&mut self, change: MembershipChanged) {
+        if change.became.takes_away() {
+            self.hear_of(change.number);
+        }
+        if change.became.shuts_out() {
+            self.shut_out(change.person);
+        }
+        // Whoever is live heard of the change in its turn and is still here: it was not about them.
+        for checked in
+            self.members.iter_mut().filter(|member| member.live).filter_map(|member| member.checked.as_mut())
+        {
+            *checked = (*checked).max(change.number);
         }
     }
 
     /// Takes in what was fetched; true when nothing is missing any more.
     pub(super) fn filled(&mut self, app: &Shared, events: Vec<Happened>, complete_to: Position) -> bool {
         let Some(last) = self.last else { return true };
+        for event in &events {
+            if let Happening::MembershipChanged(change) = event.what {
+                self.heed(change);
+            }
+        }
         let mut accepted: Vec<Arc<Happened>> =
             events.into_iter().filter(|event| event.position > last).map(Arc::new).collect();
         let mut last = last.max(complete_to);

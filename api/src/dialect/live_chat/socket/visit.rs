@@ -95,7 +95,8 @@ impl Visit {
 
 impl Session for Visit {
     async fn on_open(&mut self) {
-        match self.app.hub.join(&self.app, self.session.room, self.connection.clone(), self.start).await {
+        let (room, connection) = (self.session.room, self.connection.clone());
+        match self.app.hub.join(&self.app, room, connection, self.start, None).await {
             Ok(joined) => self.joined = Some(joined),
             Err(error) => {
                 tell(&self.connection.outbox, &error, None);

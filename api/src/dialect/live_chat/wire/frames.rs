@@ -132,6 +132,10 @@ impl<'a> FrameOut<'a> {
                 Self::ViewerCountUpdate { viewer_count: *viewer_count, room_id, epoch, seq }
             }
             Happening::Resync => Self::Resync { room_id, epoch, seq },
+            // The live chat knows neither edits nor members.
+            Happening::MessageEdited { .. }
+            | Happening::MessageDeleted { .. }
+            | Happening::MembershipChanged(_) => return None,
         })
     }
 

@@ -59,6 +59,7 @@ fn what_has_no_text_is_left_out_of_a_page_without_ending_the_paging() {
     let page = |more: bool| Page {
         messages: vec![deleted.clone(), samples::message()],
         position: Position { epoch: 1, seq: 9 },
+        restricting: 0,
         incomplete: !more,
         more,
     };
