@@ -1,24 +1,26 @@
 # The composed stack, used as an operator would use it: production settings, tokens signed with SECRET_KEY.
 
-export COMPOSE_PROJECT_NAME=hubbub-ci
-export SECRET_KEY=${SECRET_KEY:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}
-export INTERNAL_SECRET=$SECRET_KEY STORE_PASSWORD=$SECRET_KEY
-export REDIS_IMAGE=$IMAGE_SERVERS POSTGRES_IMAGE=$IMAGE_SERVERS
-# A window that is open whatever the hour.
-export DRAW_TIME_HOUR=12 LIVE_CHAT_PRE_DRAW_HOURS=12 LIVE_CHAT_POST_DRAW_HOURS=12
-export PORT=18080 PORT_2=18081
+STACK_SECRET=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+# Above the ports that the tests take and below those of outgoing connections.
+PORT_1=32580 PORT_2=32581
 
+# The settings reach docker-compose alone: the tests must not find them in their environment.
+# The draw's window is open whatever the hour.
 compose() {
-    docker-compose -f deploy/compose.yaml "$@"
+    env SECRET_KEY="$STACK_SECRET" INTERNAL_SECRET="$STACK_SECRET" STORE_PASSWORD="$STACK_SECRET" \
+        REDIS_IMAGE="$IMAGE_SERVERS" POSTGRES_IMAGE="$IMAGE_SERVERS" PORT="$PORT_1" PORT_2="$PORT_2" \
+        DRAW_TIME_HOUR=12 LIVE_CHAT_PRE_DRAW_HOURS=12 LIVE_CHAT_POST_DRAW_HOURS=12 \
+        docker-compose --project-name hubbub-ci --file deploy/compose.yaml "$@"
 }
 
 check_compose_file() {
+    install_missing docker-compose docker-compose
     compose config --quiet
 }
 
 compose_up() {
     compose up -d --no-build
-    wait_for 120 answers "http://127.0.0.1:$PORT/docs" || fail_with_logs 'the first api node does not answer'
+    wait_for 120 answers "http://127.0.0.1:$PORT_1/docs" || fail_with_logs 'the first api node does not answer'
     wait_for 120 answers "http://127.0.0.1:$PORT_2/docs" || fail_with_logs 'the second api node does not answer'
 }
 
@@ -58,7 +60,7 @@ send_one_message() {
 
 # One idempotency key for all tries: it is one message however often it is sent.
 sent() {
-    curl -s -f -m 5 -o /dev/null -X POST "http://127.0.0.1:$PORT/live-chat/send-message" \
+    curl -s -f -m 5 -o /dev/null -X POST "http://127.0.0.1:$PORT_1/live-chat/send-message" \
         -H "Authorization: Bearer $1" -H 'Content-Type: application/json' -H 'Idempotency-Key: first' \
         -d '{"message": "through the containers"}'
 }
@@ -69,7 +71,7 @@ read_on_second_node() {
 }
 
 stored() {
-    [ "$(compose exec -T -e PGPASSWORD="$STORE_PASSWORD" postgres psql -XAtq -h 127.0.0.1 -U hubbub hubbub \
+    [ "$(compose exec -T -e PGPASSWORD="$STACK_SECRET" postgres psql -XAtq -h 127.0.0.1 -U hubbub hubbub \
         -c "select count(*) from hubbub.message where content = 'through the containers'" | tr -d '\r')" = 1 ]
 }
 
@@ -81,7 +83,7 @@ token_for() {
     body=$(printf '{"iss":"hubbub","aud":"hubbub","sub":"%s","username":"%s","iat":%s,"exp":%s}' \
         "$1" "$1" "$now" $((now + 600)) | base64url)
     printf '%s.%s.%s' "$head" "$body" \
-        "$(printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -hmac "$SECRET_KEY" -binary | base64url)"
+        "$(printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -hmac "$STACK_SECRET" -binary | base64url)"
 }
 
 base64url() {

@@ -12,10 +12,19 @@ refuse_if_running() {
 
 # Whether a process is alive and its command line names this program: a number may have found a new owner.
 is_program() {
-    case $(ps -p "$1" -o args= 2>/dev/null) in
+    case $(command_line "$1") in
     *"$2"*) return 0 ;;
     esac
     return 1
+}
+
+# A bare Debian has no ps; macOS has no /proc.
+command_line() {
+    if [ -d /proc/self ]; then
+        tr '\0' ' ' <"/proc/${1:-none}/cmdline"
+    else
+        ps -p "$1" -o args=
+    fi 2>/dev/null
 }
 
 # A supervisor that was killed leaves its children behind; they are ours by pid file and by name.

@@ -1,6 +1,7 @@
 # The private Redis pair and PostgreSQL: their settings, their data, and the user that they run as.
 
-# PostgreSQL refuses to run as root, and Redis has no need to.
+# PostgreSQL refuses to run as root, and Redis has no need to. Its package brings the user postgres, so this comes
+# after the installation.
 choose_store_user() {
     STORE_USER=''
     [ "$(id -u)" = 0 ] || return 0
@@ -46,7 +47,8 @@ give_data_to_store_user() {
     chmod 700 "$DATA"/redis-*
     if [ -n "$STORE_USER" ]; then
         chmod 755 "$DATA/."
-        chown "$STORE_USER:$STORE_GROUP" "$DATA/." "$DATA"/redis-* "$DATA"/redis-*/redis.conf
+        # All of it: an earlier run may have had another user.
+        chown -R "$STORE_USER:$STORE_GROUP" "$DATA/."
     fi
 }
 
