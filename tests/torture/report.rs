@@ -152,7 +152,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "torture: {verdict} seed={} secs={} sent={} acked={} given_up={} stored={} heard={} lives={} faults={} \
-             left_out={} epochs={} resyncs={}+{} refusals={} unanswered={} goodput={:.0}/s calm_p50_ms={:.1} \
+             left_out={} restarts={} epochs={} resyncs={}+{} refusals={} unanswered={} goodput={:.0}/s calm_p50_ms={:.1} \
              calm_p99_ms={:.1} trouble_p50_ms={:.1} trouble_p99_ms={:.1} worst_ack_ms={} worst_silence_ms={silence} \
              worst_recovery_ms={recovery}",
             self.seed,
@@ -165,6 +165,7 @@ impl fmt::Display for Report {
             self.compared.lives,
             happened.count(),
             self.faults.iter().filter(|fault| fault.left_out.is_some()).count(),
+            self.compared.restarts,
             self.compared.epochs,
             self.compared.resyncs_too_far,
             self.compared.resyncs_no_source,

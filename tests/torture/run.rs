@@ -1,6 +1,7 @@
 //! One run, from the first process to the verdict.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use harness::children::eventually;
@@ -52,14 +53,22 @@ pub(crate) async fn run(cli: Cli, seed: u64, plan: Vec<Planned>) -> Report {
     let site = Arc::new(Site::start(cli.shape(), cli.secs).await);
     let (signed_in, start) = sign_in(&site).await;
     let board = Arc::new(Board::new());
+    let supervisor = spawn_local({
+        let (site, board) = (site.clone(), board.clone());
+        async move { site.supervise(&board).await }
+    });
     let people = People::begin(&cli, seed, signed_in, start, &board);
     let done = faults::run(&site, &plan, &board).await;
     tokio::time::sleep(Duration::from_secs(cli.secs).saturating_sub(board.now())).await;
     board.close();
     let load = board.now();
     let (evidence, listening, reads) = people.come_home(done, &board).await;
+    supervisor.abort();
+    // Its end is that it was aborted.
+    let _ = supervisor.await;
     let (acks, refusals, unanswered, mut findings) = board.read();
-    let compared = check::all(&site, &evidence, &mut findings).await;
+    let mut compared = check::all(&site, &evidence, &mut findings).await;
+    compared.restarts = site.restarts.load(Ordering::Relaxed);
     for task in listening {
         task.abort();
     }

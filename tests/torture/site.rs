@@ -2,8 +2,10 @@
 
 mod clock;
 mod disk;
+mod supervisor;
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 
 use harness::proxy::{Proxy, Weather};
 use harness::servers::Postgres;
@@ -29,6 +31,10 @@ pub(crate) struct Site {
     postgres: Postgres,
     links: Vec<(Target, Store, Proxy)>,
     clock: Option<Clock>,
+    /// Killed, and not to be started before its time.
+    down: std::sync::Mutex<Vec<Target>>,
+    /// How often a service had to be started because it could not reach a store when it began.
+    pub(crate) restarts: AtomicUsize,
 }
 
 /// What ends a fault.
@@ -66,7 +72,8 @@ impl Site {
         }
         stack.ready().await;
         let postgres = stack.servers.postgres.clone();
-        Site { stack: Mutex::new(stack), shape, postgres, links, clock }
+        let (down, restarts) = Default::default();
+        Site { stack: Mutex::new(stack), shape, postgres, links, clock, down, restarts }
     }
 
     /// Lets a fault happen; answers what ends it, or why it can't be had on this machine.
@@ -107,8 +114,9 @@ impl Site {
     /// Ends a fault.
     pub(crate) async fn heal(&self, remedy: Remedy) {
         match remedy {
-            Remedy::Revive(Target::Service(role, number)) => {
+            Remedy::Revive(target @ Target::Service(role, number)) => {
                 self.stack.lock().await.service(role, number).process().restart();
+                self.down().retain(|down| *down != target);
             }
             Remedy::Revive(Target::Store(Store::Log)) => self.stack.lock().await.servers.log.revive(),
             Remedy::Revive(Target::Store(Store::Bus)) => self.stack.lock().await.servers.bus.revive(),
@@ -131,7 +139,10 @@ impl Site {
 
     async fn kill(&self, target: Target) {
         match target {
-            Target::Service(role, number) => self.stack.lock().await.service(role, number).process().kill9(),
+            Target::Service(role, number) => {
+                self.down().push(target);
+                self.stack.lock().await.service(role, number).process().kill9();
+            }
             Target::Store(Store::Log) => self.stack.lock().await.servers.log.kill9(),
             Target::Store(Store::Bus) => self.stack.lock().await.servers.bus.kill9(),
             Target::Store(Store::Postgres) => self.postgres.kill9(),
@@ -140,11 +151,28 @@ impl Site {
 
     async fn pause(&self, target: Target) {
         match target {
-            Target::Service(role, number) => self.stack.lock().await.service(role, number).process().pause(),
+            Target::Service(role, number) => {
+                let mut stack = self.stack.lock().await;
+                let process = stack.service(role, number).process();
+                if process.has_ended() {
+                    process.restart();
+                }
+                process.pause();
+            }
             Target::Store(Store::Log) => self.stack.lock().await.servers.log.pause(),
             Target::Store(Store::Bus) => self.stack.lock().await.servers.bus.pause(),
             Target::Store(Store::Postgres) => self.postgres.pause(),
         }
+    }
+
+    fn down(&self) -> std::sync::MutexGuard<'_, Vec<Target>> {
+        self.down.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// Every process of ours.
+    fn services(&self) -> Vec<(Role, usize)> {
+        let roles = [Role::Api, Role::FanoutWorker, Role::Persister];
+        roles.iter().flat_map(|role| (1..=self.shape.of(*role)).map(|number| (*role, number))).collect()
     }
 
     fn link(&self, from: Target, to: Store) -> &Proxy {
@@ -156,18 +184,19 @@ impl Site {
     pub(crate) async fn logs(&self) -> Vec<(String, String)> {
         let mut stack = self.stack.lock().await;
         let mut logs = Vec::new();
-        for role in [Role::Api, Role::FanoutWorker, Role::Persister] {
-            for number in 1..=self.shape.of(role) {
-                let log = stack.service(role, number).process().log();
-                logs.push((Target::Service(role, number).to_string(), log));
-            }
+        for (role, number) in self.services() {
+            let log = stack.service(role, number).process().log();
+            logs.push((Target::Service(role, number).to_string(), log));
         }
         logs
     }
 
     /// Stops everything as a deploy does; whatever that breaks is a panic.
     pub(crate) async fn finish(self) {
-        let stack = self.stack.into_inner();
+        let mut stack = self.stack.into_inner();
+        stack.ready().await;
+        // Each link waits for connections until it is dropped.
+        stack.is_outlived_by(self.links.len());
         stack.finish().await;
     }
 }

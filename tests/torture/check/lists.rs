@@ -128,3 +128,57 @@ fn takes_sources(fault: &Done, resync: &Resync) -> bool {
     };
     recently && touches && fault.left_out.is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    fn at(seq: u64) -> Position {
+        Position { epoch: 1, seq }
+    }
+
+    fn said(seq: u64) -> Said {
+        Said { position: at(seq), no: i64::try_from(seq).unwrap(), text: format!("m{seq}") }
+    }
+
+    /// Which promises a list breaks that begins behind 1, where 1, 2, 4 (3 was a like), 5 and 6 are stored.
+    fn broken(heard: Vec<Heard>) -> Vec<(&'static str, u64)> {
+        let rows = [1, 2, 4, 5, 6].map(said);
+        let record = Record { name: "ana".to_owned(), start: at(1), heard, last: at(6), lives: 1 };
+        let mut findings = Findings::default();
+        compare(&record, &rows, &mut findings);
+        findings.0.into_iter().map(|(promise, finding)| (promise, finding.count)).collect()
+    }
+
+    fn heard(seqs: &[u64]) -> Vec<Heard> {
+        seqs.iter().map(|seq| Heard::Said(said(*seq))).collect()
+    }
+
+    #[test]
+    fn a_whole_list_is_good_and_a_hole_a_double_and_an_inversion_are_not() {
+        assert_eq!(broken(heard(&[2, 4, 5, 6])), []);
+        assert_eq!(broken(heard(&[2, 5, 6])), [("nothing is missed", 1)]);
+        assert_eq!(broken(heard(&[2, 4, 5])), [("nothing is missed", 1)]);
+        assert_eq!(broken(heard(&[2, 4, 4, 5, 6])), [("nothing is heard twice or out of turn", 1)]);
+        assert_eq!(
+            broken(heard(&[2, 5, 4, 6])),
+            [("nothing is heard twice or out of turn", 1), ("nothing is missed", 1)]
+        );
+        assert_eq!(broken(heard(&[2, 3, 4, 5, 6])), [("what is heard is stored", 1)]);
+    }
+
+    #[test]
+    fn what_a_resync_leaves_out_must_be_in_the_history() {
+        let resync = |read: Option<Vec<Said>>| {
+            let read = Arc::new(Mutex::new(read));
+            Heard::Resync(Resync { from: at(2), to: at(5), at: Duration::ZERO, node: 1, read })
+        };
+        let with = |read| broken([heard(&[2]), vec![resync(read)], heard(&[6])].concat());
+        assert_eq!(with(Some(vec![said(4), said(5)])), []);
+        for bad in [None, Some(vec![said(5)]), Some(vec![said(5), said(4)])] {
+            assert_eq!(with(bad), [("the history has what a resync leaves out", 1)]);
+        }
+    }
+}

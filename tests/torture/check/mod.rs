@@ -52,6 +52,8 @@ pub(crate) struct Compared {
     pub(crate) resyncs_no_source: usize,
     /// Lines of level ERROR in the services' logs; reported, not judged.
     pub(crate) errors_logged: usize,
+    /// Services that ended because a store was away when they began, and were started again.
+    pub(crate) restarts: usize,
 }
 
 /// Waits until everything is stored and heard, then compares.
