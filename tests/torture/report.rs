@@ -30,6 +30,8 @@ pub(crate) struct Report {
     /// Those that met one.
     pub(crate) trouble: Latency,
     pub(crate) faults: Vec<FaultReport>,
+    /// The messages that took longest.
+    pub(crate) slowest: Vec<Slow>,
     /// Promises that were broken.
     pub(crate) findings: Findings,
     /// Where the services' logs are kept after a failure.
@@ -58,6 +60,13 @@ pub(crate) struct Latency {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) max_ms: f64,
+}
+
+/// A message that took long, by when it was first sent.
+#[derive(Serialize)]
+pub(crate) struct Slow {
+    pub(crate) sent_ms: u64,
+    pub(crate) took_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -111,6 +120,21 @@ impl Latency {
             Latency::of(calm.into_iter().map(took).collect()),
             Latency::of(trouble.into_iter().map(took).collect()),
         )
+    }
+}
+
+impl Slow {
+    /// The slowest, slowest first.
+    pub(crate) fn of(acks: &[Ack]) -> Vec<Slow> {
+        const MOST: usize = 20;
+        let slow = |ack: &Ack| Slow {
+            sent_ms: millis(ack.sent),
+            took_ms: millis(ack.known.saturating_sub(ack.sent)),
+        };
+        let mut all: Vec<Slow> = acks.iter().map(slow).collect();
+        all.sort_unstable_by_key(|slow| std::cmp::Reverse(slow.took_ms));
+        all.truncate(MOST);
+        all
     }
 }
 

@@ -21,7 +21,7 @@ use crate::people::reader::{self, Reads};
 use crate::people::sender::{self, Sent};
 use crate::people::talker;
 use crate::people::watcher::{Growing, Watcher};
-use crate::report::{Calls, FaultReport, Latency, Messages, Report};
+use crate::report::{Calls, FaultReport, Latency, Messages, Report, Slow};
 use crate::rng::Rng;
 use crate::schedule::Planned;
 use crate::site::Site;
@@ -93,6 +93,7 @@ pub(crate) async fn run(cli: Cli, seed: u64, plan: Vec<Planned>) -> Report {
         calm,
         trouble,
         faults: FaultReport::of(&evidence.faults, &acks),
+        slowest: Slow::of(&acks),
         findings,
         logs: None,
     }

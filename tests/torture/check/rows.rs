@@ -39,7 +39,7 @@ pub(super) fn compare(
                 }
                 Fate::GivenUp => {}
                 Fate::Open => {
-                    findings.add("everything sent is answered in the end", format!("{text} was not"))
+                    findings.add("everything sent is answered in the end", format!("{text} was not"));
                 }
             }
         }
