@@ -2,7 +2,7 @@
 # `make up API=3 FANOUT=2 PERSISTER=2 PORT=8000 LIVE_CHAT_ENABLED=false`: variables given here or in the
 # environment reach the stack and win over its defaults.
 
-.PHONY: up test test-long lint bench clean-local
+.PHONY: up test test-long lint bench torture clean-local
 
 # Runs the whole stack on this machine until Ctrl-C.
 up:
@@ -31,3 +31,16 @@ bench:
 	@deploy/local/setup
 	cargo build --release --locked --workspace --bins
 	@"$${CARGO_TARGET_DIR:-target}/release/bench" $(BENCH)
+
+# Breaks a stack of its own by a schedule that SEED repeats, and checks that nothing accepted is lost. docs/operations.md
+# tells how to read the verdict. TORTURE='--json report.json' also writes the figures.
+SECS ?= 60
+RATE ?= 300
+torture: API ?= 3
+torture: FANOUT ?= 2
+torture: PERSISTER ?= 2
+torture:
+	@deploy/local/setup
+	cargo build --release --locked --workspace --bins
+	@TEST_BACKEND=local "$${CARGO_TARGET_DIR:-target}/release/torture" --secs $(SECS) --rate $(RATE) --api $(API) \
+		--fanout $(FANOUT) --persister $(PERSISTER) $(if $(SEED),--seed $(SEED)) $(TORTURE)

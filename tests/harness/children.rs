@@ -47,6 +47,21 @@ pub fn fresh_folder(label: &str) -> PathBuf {
     path
 }
 
+/// Copies what every child wrote so far to `folder`, one file for each.
+///
+/// # Errors
+/// When that folder can't be written.
+pub fn keep_logs(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for child in fs::read_dir(root())?.flatten() {
+        let log = child.path().join("log");
+        if log.is_file() {
+            fs::copy(log, folder.join(child.file_name()).with_extension("log"))?;
+        }
+    }
+    Ok(())
+}
+
 /// The root is a static because it stands for the process itself: there is one end of the process, so there
 /// is one pipe that notices it.
 fn root() -> &'static Path {

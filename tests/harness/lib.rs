@@ -9,6 +9,7 @@ pub mod load;
 pub mod logs;
 pub mod person;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod servers;
 pub mod socket;

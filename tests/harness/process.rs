@@ -97,6 +97,11 @@ impl Process {
         self.child.wait(PATIENCE).await
     }
 
+    /// Whether it runs no more, by itself or by us.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.ended().is_some()
+    }
+
     /// Starts the same binary again with the same variables, after its end.
     pub fn restart(&mut self) {
         self.child.kill9();

@@ -119,10 +119,7 @@ impl Redis {
                 local.run_elsewhere_if_port_was_taken();
                 self.url = url_of(local.port);
             }
-            let process_id = match &self.place {
-                Place::Local(local) => local.process.as_ref().map(Guarded::id),
-                Place::Contained(_) | Place::Given => None,
-            };
+            let process_id = self.process_id();
             accepts_writes(&self.url, process_id).await.unwrap_or(false).then_some(())
         });
         let ready = ready.await;
@@ -142,12 +139,25 @@ impl Redis {
     /// # Panics
     /// When it does not get ready; its log is in the message.
     pub async fn start(&mut self) {
+        self.revive();
+        self.ready().await;
+    }
+
+    /// Starts the server again on the same port and data, without waiting until it accepts writes.
+    pub fn revive(&mut self) {
         match &mut self.place {
             Place::Given => refuse(),
             Place::Contained(contained) => contained.docker(&["start"]),
             Place::Local(local) => local.run(),
         }
-        self.ready().await;
+    }
+
+    /// The id of its process, where that is ours.
+    pub fn process_id(&self) -> Option<u32> {
+        match &self.place {
+            Place::Local(local) => local.process.as_ref().map(Guarded::id),
+            Place::Contained(_) | Place::Given => None,
+        }
     }
 
     /// Stops the server as an operator would.

@@ -173,7 +173,8 @@ impl Stack {
         assert!(stored.is_some(), "the log is not stored to its head: {:?}", self.states().await);
     }
 
-    async fn is_stored(&self) -> bool {
+    /// Whether Postgres has everything that the log accepted, and all partitions can be asked.
+    pub async fn is_stored(&self) -> bool {
         let watermarks: Vec<(i16, i32, i64)> =
             sqlx::query_as("select id, epoch, watermark from hubbub.partition order by id")
                 .fetch_all(&self.pool)

@@ -277,6 +277,11 @@ impl Stack {
         &self.variables
     }
 
+    /// So many tasks of the scenario's own live longer than the stack.
+    pub fn is_outlived_by(&mut self, tasks: usize) {
+        self.tasks += tasks;
+    }
+
     /// The log, for looking at.
     pub async fn log(&self) -> Log {
         let caps = Caps { entries: u64::MAX, bytes: u64::MAX };

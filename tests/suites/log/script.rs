@@ -161,10 +161,16 @@ async fn a_seed_counts_only_while_nothing_can_have_happened_that_it_does_not_kno
         seed
     };
     let room = stage.room().await;
+    let trimmed_to = async |pseq: &str| {
+        let (meta, mut redis) = (keys::meta(stage.partition), stage.redis().await);
+        let set = redis::cmd("HSET").arg(meta).arg("trimmed").arg(pseq).exec_async(&mut redis).await;
+        set.expect("Redis answers");
+    };
+    trimmed_to("1").await;
     for (what, seed) in [
         ("of an older epoch", spoilt("seed_epoch", "1")),
         ("read too long ago", seed(&state, 5_100)),
-        ("from before what is published", spoilt("seed_wpseq", "0")),
+        ("from before what was trimmed", spoilt("seed_wpseq", "0")),
         ("from before this epoch", spoilt("seed_wepoch", "1")),
     ] {
         assert_eq!(call(&stage, &seeded(room, &seed)).await[..2], ["NEEDSEED", "room"], "a seed {what}");
@@ -173,6 +179,11 @@ async fn a_seed_counts_only_while_nothing_can_have_happened_that_it_does_not_kno
     assert_eq!((taken[0].as_str(), taken[3].as_str()), ("OK", "8"), "the room had seven");
     let late = call(&stage, &seeded(room, &seed(&state, 0))).await;
     assert_eq!((late[0].as_str(), late[3].as_str()), ("OK", "9"), "a room that is known is not seeded again");
+
+    // More was stored and published since Postgres was read, but all of that is still remembered.
+    trimmed_to("0").await;
+    let taken = call(&stage, &seeded(stage.room().await, &spoilt("seed_wpseq", "0"))).await;
+    assert_eq!((taken[0].as_str(), taken[3].as_str()), ("OK", "8"));
 }
 
 #[tokio::test]

@@ -62,6 +62,8 @@ impl Ring {
     }
 
     /// Everything behind `from` up to `last`, if the ring holds it all; of several totals of one target the last alone.
+    /// A total that is said again is said at `from`, up to which it is true: at its own place, it would take a client that
+    /// notes the last place it heard back behind what it has.
     pub(super) fn behind(&self, start: Start, last: Position) -> Option<Vec<Arc<Happened>>> {
         let from = start.position();
         let known =
@@ -88,7 +90,11 @@ impl Ring {
                 }
                 latest.push(target);
             }
-            events.push(event.clone());
+            events.push(if event.position < from {
+                Arc::new(Happened { position: from, ..Happened::clone(event) })
+            } else {
+                event.clone()
+            });
         }
         events.reverse();
         Some(events)
@@ -188,5 +194,11 @@ mod tests {
         assert_eq!(behind(Start::Resume(at(1, 2))), ["1:3", "1:4"]);
         assert_eq!(behind(Start::Resume(at(1, 4))), Vec::<String>::new(), "likes of long before were sent");
         assert_eq!(behind(Start::Now(at(1, 3))), ["1:4"]);
+    }
+
+    #[test]
+    fn a_total_that_is_said_again_takes_nobody_back() {
+        let ring = ring(at(1, 0), vec![liked(at(1, 1), 1_000, 1), said(at(1, 2), 1_100)]);
+        assert_eq!(positions(ring.behind(Start::Resume(at(1, 2)), at(1, 2))).unwrap(), ["1:2"]);
     }
 }

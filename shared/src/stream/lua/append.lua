@@ -55,11 +55,13 @@ if nonce then
   end
 end
 
--- What Postgres must tell first. A seed counts only while nothing can have happened that it does not know of.
+-- What Postgres must tell first. A seed counts only while nothing can have happened that neither it nor Redis knows of:
+-- what is not trimmed is remembered here, so it has to know what was trimmed. (To ask for all that is published let sends
+-- starve: while much is stored, Postgres' answer is behind before it arrives.)
 local seeded = num('seed_epoch') == meta.epoch
   and now - num('seed_time') < SEED_FRESH_MS
-  and (num('seed_wepoch') > meta.wepoch
-    or (num('seed_wepoch') == meta.wepoch and num('seed_wpseq') >= meta.wpseq))
+  and num('seed_wepoch') == meta.epoch
+  and num('seed_wpseq') >= meta.trimmed
 local function seed(name) return seeded and arg(name) or nil end
 local needs = {}
 

@@ -104,11 +104,14 @@ impl Local {
         found.await.unwrap_or(false)
     }
 
-    /// The postmaster's sessions are processes of their own, each in its own group.
+    /// The postmaster's sessions are processes of their own, each in its own group; one may end while we look.
     pub(super) fn signal_all(&self, name: &str) {
         let process = self.process();
         let postmaster = process.as_ref().expect("the server runs").id();
-        let script = format!("kill -{name} {postmaster} $(pgrep -P {postmaster})");
+        let script = format!(
+            "kill -{name} {postmaster} && for session in $(pgrep -P {postmaster}); do \
+             kill -{name} $session 2>/dev/null; done; kill -0 {postmaster}"
+        );
         let sent = Command::new("sh").args(["-c", &script]).status();
         assert!(sent.is_ok_and(|status| status.success()), "signal {name} reaches every process of postgres");
     }

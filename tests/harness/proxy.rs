@@ -1,0 +1,162 @@
+//! A link between two processes that can fail in the ways in which networks do: late, silent, refused, cut, and cut
+//! after the request took effect but before its answer arrived, which is the one that makes outcomes unknown.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Bytes that are passed on at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How the link is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weather {
+    /// As if it were not there.
+    #[default]
+    Fair,
+    /// Everything arrives late by this much.
+    Slow(Duration),
+    /// Connections stay and new ones are taken, but nothing passes: an unplugged cable.
+    Silent,
+    /// Connections are cut, and so is each new one.
+    Refusing,
+    /// Requests pass; a connection that is at least this old is cut when its next answer comes, which is lost.
+    LosingAnswers(Duration),
+}
+
+/// One link: listens on a port of its own and passes everything on.
+pub struct Proxy {
+    /// Where to connect instead of the server.
+    pub address: SocketAddr,
+    state: watch::Sender<State>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    weather: Weather,
+    /// Raised to cut what is open now.
+    cuts: u64,
+}
+
+impl Proxy {
+    /// A link to `server` on a free port of 127.0.0.1.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub async fn start(server: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener");
+        let (state, told) = watch::channel(State::default());
+        let task = tokio::spawn(async move {
+            loop {
+                // A lack of file handles passes; the link does not end with it.
+                let Ok((client, _)) = listener.accept().await else { continue };
+                tokio::spawn(carry(client, server, told.clone()));
+            }
+        });
+        Proxy { address, state, task }
+    }
+
+    /// Changes how the link is, for open and for new connections.
+    pub fn set(&self, weather: Weather) {
+        self.state.send_modify(|state| state.weather = weather);
+    }
+
+    /// Cuts every connection that is open now.
+    pub fn cut(&self) {
+        self.state.send_modify(|state| state.cuts += 1);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Both directions of one connection; the end of either is the end of both.
+async fn carry(client: TcpStream, server: SocketAddr, told: watch::Receiver<State>) {
+    if told.borrow().weather == Weather::Refusing {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
+        return;
+    }
+    let cuts = told.borrow().cuts;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let way = |answers| Way { answers, born: Instant::now(), cuts, told: told.clone() };
+    tokio::select! {
+        () = way(false).pass(from_client, to_server) => {}
+        () = way(true).pass(from_server, to_client) => {}
+    }
+}
+
+/// One direction of one connection.
+struct Way {
+    /// Whether this is the way back.
+    answers: bool,
+    born: Instant,
+    /// How often the link had been cut when this began.
+    cuts: u64,
+    told: watch::Receiver<State>,
+}
+
+impl Way {
+    async fn pass(mut self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let read = tokio::select! {
+                () = self.broken() => return,
+                read = from.read(&mut chunk) => read,
+            };
+            let Ok(length @ 1..) = read else { return };
+            if !self.lets_pass().await || to.write_all(&chunk[..length]).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Comes back when this connection must not live on.
+    async fn broken(&mut self) {
+        loop {
+            let State { weather, cuts } = *self.told.borrow_and_update();
+            if cuts != self.cuts || weather == Weather::Refusing {
+                return;
+            }
+            if self.told.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Holds something back for as long as the weather asks; false when it is lost and the connection with it.
+    async fn lets_pass(&mut self) -> bool {
+        loop {
+            let State { weather, cuts } = *self.told.borrow_and_update();
+            match weather {
+                _ if cuts != self.cuts => return false,
+                Weather::Fair => return true,
+                Weather::Slow(late) => {
+                    tokio::time::sleep(late).await;
+                    return true;
+                }
+                Weather::LosingAnswers(age) => return !(self.answers && self.born.elapsed() >= age),
+                Weather::Refusing => return false,
+                Weather::Silent => {
+                    if self.told.changed().await.is_err() {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+}

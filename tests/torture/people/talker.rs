@@ -1,0 +1,94 @@
+//! Somebody who sends over the socket on which they listen. Hearing one's own message is the receipt; a message of which
+//! nothing is heard is sent again under its nonce, over the next socket or over REST.
+
+use std::time::Duration;
+
+use harness::load::Said;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::Answered;
+use super::sender::{Draft, Fate, Sent, insists};
+use super::watcher::Watcher;
+
+/// How long a message is waited for before it is sent again.
+const HEARD_WITHIN: Duration = Duration::from_secs(3);
+/// So many times over sockets; then over REST, which tells the first receipt again.
+const OVER_SOCKETS: u32 = 2;
+/// After a message that was refused for now.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Sends until the board closes, hands over everything that was tried, and listens on.
+pub(crate) async fn talks(mut watcher: Watcher, pace: Duration, done: oneshot::Sender<Vec<Sent>>) {
+    let mut sent = Vec::new();
+    let mut due = Instant::now() + Duration::from_millis(watcher.caller.rng.within(0..100));
+    while !watcher.caller.board.is_closing() {
+        while timeout_at(due, watcher.next()).await.is_ok() {}
+        let draft = Draft::new(&watcher.caller, sent.len());
+        let fate = sends(&mut watcher, &draft).await;
+        sent.push(Sent { text: draft.text, fate });
+        due = (due + pace).max(Instant::now());
+    }
+    // Nobody waits any more when the run has given up on it.
+    let _ = done.send(sent);
+    watcher.watches().await;
+}
+
+async fn sends(watcher: &mut Watcher, draft: &Draft) -> Fate {
+    for _ in 0..OVER_SOCKETS {
+        if let Some(said) = over_the_socket(watcher, draft).await {
+            watcher.caller.board.accepted(&said, draft.sent);
+            return Fate::Accepted(said);
+        }
+    }
+    insists(&mut watcher.caller, draft).await
+}
+
+/// Sends once, and listens for it.
+async fn over_the_socket(watcher: &mut Watcher, draft: &Draft) -> Option<Said> {
+    let frame = json!({ "type": "message", "message": draft.text, "client_msg_id": draft.nonce }).to_string();
+    let deadline = Instant::now() + HEARD_WITHIN;
+    while !watcher.says(frame.clone()).await {
+        // Coming back is part of waiting for the next frame.
+        if let Ok(heard) = timeout_at(deadline, watcher.next()).await
+            && let Some(said) = own(&heard, draft)
+        {
+            return Some(said);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+    }
+    let mut life = watcher.life();
+    while let Ok(heard) = timeout_at(deadline, watcher.next()).await {
+        if let Some(said) = own(&heard, draft) {
+            return Some(said);
+        }
+        // Whatever was under way on the socket before may be lost.
+        if watcher.life() != life {
+            life = watcher.life();
+            watcher.says(frame.clone()).await;
+        }
+        if heard["type"] == "error" && heard["client_msg_id"] == draft.nonce.as_str() {
+            let told = || format!("{heard} to {}", draft.text);
+            if let Answered::Refused(code) = watcher.caller.judges(&heard["code"], told)
+                && !matches!(code, "overloaded" | "rate_limited")
+            {
+                let told = format!("{} is refused: {code}", draft.text);
+                watcher.caller.board.broken("a good message is taken", told);
+            }
+            // Others are heard meanwhile.
+            let again = Instant::now() + AGAIN_AFTER;
+            while timeout_at(again, watcher.next()).await.is_ok() {}
+            return None;
+        }
+    }
+    None
+}
+
+/// The message itself, if that is what was heard.
+fn own(frame: &Value, draft: &Draft) -> Option<Said> {
+    let message = frame.get("message").filter(|_| frame["type"] == "new_message")?;
+    (message["client_msg_id"] == draft.nonce.as_str()).then(|| Said::of(message))
+}
