@@ -55,7 +55,7 @@ make_servers_image() {
 make_build_image() {
     local root=$1/base toolchain
     docker images --quiet hubbub-ci/rust | xargs -r docker rmi --force >/dev/null 2>&1 || true
-    apt_in "$root" gcc libc6-dev
+    apt_in "$root" gcc libc6-dev make
     toolchain=$(rustc --print sysroot)
     mkdir -p "$root/opt/rust" "$root/opt/cargo/registry"
     tar -C "$toolchain" --exclude ./share --exclude ./lib/rustlib/src -c . | tar -C "$root/opt/rust" -x
