@@ -79,7 +79,7 @@ make_servers_image() {
 # The toolchain and the packages that cargo has already fetched, so that the build asks no network.
 make_build_image() {
     local root=$1 toolchain registry=${CARGO_HOME:-$HOME/.cargo}/registry
-    apt_in "$root" gcc libc6-dev
+    apt_in "$root" gcc libc6-dev make
     toolchain=$(rustc --print sysroot)
     mkdir -p "$root/opt/rust" "$root/opt/cargo/registry"
     tar -C "$toolchain" --exclude ./share --exclude ./lib/rustlib/src -c . | tar -C "$root/opt/rust" -x

@@ -19,6 +19,9 @@ use crate::row::{self, Rows};
 const BATCH: usize = 500;
 /// How long one turn waits for a first entry.
 const WAIT: Duration = Duration::from_millis(500);
+/// Transactions begin so far apart, unless a backlog fills them: one entry costs Postgres as much as many together. The
+/// first entry after a pause is stored at once, and none waits longer than a third of what is promised for a busy log.
+const APART: Duration = Duration::from_millis(50);
 /// How often the owner looks whether the log is open, publishes its group, and trims.
 const CHORES_EVERY: Duration = Duration::from_secs(1);
 /// How often it looks for membership changes that nobody brought into the log.
@@ -37,6 +40,8 @@ pub struct Persist {
     pub(crate) cursor: Cursor,
     chores_at: Option<Instant>,
     swept_at: Option<Instant>,
+    /// Not before then is there to be another transaction.
+    pause_until: Option<Instant>,
     published: Option<EntryId>,
     pub(crate) closing: Option<Closing>,
 }
@@ -52,7 +57,17 @@ impl Persist {
     #[must_use]
     pub fn new(log: Log, pool: PgPool, hold: Hold) -> Self {
         let cursor = log.cursor(hold.partition, hold.watermark);
-        Self { log, pool, hold, cursor, chores_at: None, swept_at: None, published: None, closing: None }
+        Self {
+            log,
+            pool,
+            hold,
+            cursor,
+            chores_at: None,
+            swept_at: None,
+            pause_until: None,
+            published: None,
+            closing: None,
+        }
     }
 
     async fn turn(&mut self) -> Result<Progress, Error> {
@@ -60,6 +75,9 @@ impl Persist {
             && let Progress::LostLease = self.chores().await?
         {
             return Ok(Progress::LostLease);
+        }
+        if let Some(until) = self.pause_until.take() {
+            tokio::time::sleep_until(until.into()).await;
         }
         self.store_some(Reading::Blocking(WAIT)).await
     }
@@ -108,6 +126,7 @@ impl Persist {
     pub(crate) async fn store_some(&mut self, reading: Reading) -> Result<Progress, Error> {
         let envelopes = self.cursor.read(reading, BATCH).await?;
         let Some(first) = envelopes.first() else { return Ok(Progress::Idle) };
+        self.pause_until = (envelopes.len() < BATCH).then(|| Instant::now() + APART);
         if is_hole(self.hold.watermark, first.entry) {
             return self.lost_range(first.entry).await;
         }

@@ -64,9 +64,17 @@ pub(crate) async fn current(app: &App) -> Result<Option<LiveSession>, Error> {
         return Ok(None);
     }
     let Some(window) = app.sessions.schedule.current(Utc::now()) else { return Ok(None) };
-    let known = app.sessions.known.try_get_with(window.starts_at, open(app, &window)).await;
-    let session = known.map_err(|error| Error::unavailable(error.to_string()))?;
+    let session = match app.sessions.known.get(&window.starts_at).await {
+        Some(known) => known,
+        // Boxed: it happens once a window, and would make the future of every request 30 KiB larger.
+        None => Box::pin(first_asked(app, &window)).await?,
+    };
     Ok(Some(LiveSession { ends_at: window.ends_at, ..session }))
+}
+
+async fn first_asked(app: &App, window: &Window) -> Result<LiveSession, Error> {
+    let opened = app.sessions.known.try_get_with(window.starts_at, open(app, window)).await;
+    opened.map_err(|error| Error::unavailable(error.to_string()))
 }
 
 /// As [`current`], refusing while the chat is closed.

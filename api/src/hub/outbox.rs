@@ -1,7 +1,7 @@
 //! What one connection has yet to be sent, and the answer to "why was I cut off".
 //!
 //! Promise: [`Outbox::send`] never waits. The delivering task writes straight to the socket; only what the kernel does not
-//! take at once is queued, and then the connection's own task ([`Outbox::drive`]) empties the queue as the peer reads.
+//! take at once is queued, and then the connection's own task ([`Outbox::poll_drive`]) empties the queue as the peer reads.
 //! The queue is bounded in bytes and in age: a peer that falls behind is cut off, and nobody else notices. Everything
 //! that goes to a socket goes through here under one short lock (answers to pings and closes too), so frames never
 //! interleave. A connection at rest holds no buffer.
@@ -33,11 +33,12 @@ mod tests;
 
 use bytes::Bytes;
 use state::{Sent, State, Step};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The bounds of one outbox.
 #[derive(Debug, Clone, Copy)]
@@ -155,15 +156,30 @@ impl CloseReason {
 /// The sending side of one connection. Shared by everybody who delivers to it; cheap to keep, also after the close.
 pub(crate) struct Outbox {
     state: Mutex<State>,
-    /// Wakes [`Outbox::drive`]: something is queued, or somebody closed.
-    wake: Notify,
     limits: OutboxLimits,
+}
+
+/// What [`Outbox::poll_drive`] keeps between two polls. At rest that is nothing.
+#[derive(Default)]
+pub(crate) struct Driver {
+    /// Rings when the oldest waiting byte is too old, or a close has taken too long.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Driver {
+    fn poll_alarm(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if alarm.deadline() != until {
+            alarm.as_mut().reset(until);
+        }
+        alarm.as_mut().poll(context)
+    }
 }
 
 impl Outbox {
     /// An outbox that owns the socket from here on: it lets go of it at the close, whoever still holds the outbox.
     pub(crate) fn new(stream: Arc<TcpStream>, limits: OutboxLimits, closing: Closing) -> Outbox {
-        Outbox { state: Mutex::new(State::new(stream, closing)), wake: Notify::new(), limits }
+        Outbox { state: Mutex::new(State::new(stream, closing)), limits }
     }
 
     /// Sends whole, prebuilt frames. Never waits; after a close it does nothing.
@@ -177,7 +193,7 @@ impl Outbox {
             Sent::Queued => {}
             Sent::Broken => self.abandon(&mut state, CloseReason::Gone),
         }
-        self.wake.notify_one();
+        state.wake();
     }
 
     /// Closes: what is queued goes out first (a slow reader's queue is dropped instead), then the good-bye, then the
@@ -191,13 +207,14 @@ impl Outbox {
         let mut state = self.lock();
         state.peer_is_done();
         self.begin_close(&mut state, CloseReason::ClientClosed, code);
-        self.wake.notify_one();
+        state.wake();
     }
 
     /// Notes that the peer will say nothing more: its end of the stream is closed.
     pub(crate) fn peer_is_done(&self) {
-        self.lock().peer_is_done();
-        self.wake.notify_one();
+        let mut state = self.lock();
+        state.peer_is_done();
+        state.wake();
     }
 
     /// Why this connection was closed, if it was.
@@ -210,33 +227,38 @@ impl Outbox {
         self.lock().stream()
     }
 
-    /// Empties the queue as the peer reads, enforces the limits, and sees a close through. Returns when the socket has
-    /// been let go. The connection's task polls this beside its reading; nobody else does.
-    pub(crate) async fn drive(&self) {
+    /// Empties the queue as the peer reads, enforces the limits, and sees a close through. Ready, then and from then on,
+    /// when the socket has been let go. The connection's task polls this whenever it is woken; nobody else does.
+    pub(crate) fn poll_drive(&self, driver: &mut Driver, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            let step = self.lock().step(self.limits.age_max);
-            match step {
-                Step::Rest => self.wake.notified().await,
-                Step::Blocked { stream, until } => {
-                    let writable = async {
-                        tokio::select! { _ = stream.writable() => {}, () = self.wake.notified() => {} }
-                    };
-                    // When time is up, the next step says so.
-                    let _ = tokio::time::timeout_at(until, writable).await;
+            let step = {
+                let mut state = self.lock();
+                state.wake_later(context.waker());
+                state.step(self.limits.age_max)
+            };
+            let until = match step {
+                Step::Rest => {
+                    driver.alarm = None;
+                    return Poll::Pending;
                 }
-                Step::Parting { until } => {
-                    let _ = tokio::time::timeout_at(until, self.wake.notified()).await;
+                Step::Blocked { stream, .. } if stream.poll_write_ready(context).is_ready() => continue,
+                Step::Blocked { until, .. } | Step::Parting { until } => until,
+                Step::TooOld => {
+                    self.close(CloseReason::SlowReader);
+                    continue;
                 }
-                Step::TooOld => self.close(CloseReason::SlowReader),
-                Step::LetGo => return,
-            }
+                Step::LetGo => return Poll::Ready(()),
+            };
+            // When time is up, the next step says so.
+            ready!(driver.poll_alarm(until, context));
         }
     }
 
     /// Lets go of the socket at once. For the end of the connection's task, however it came about.
     pub(crate) fn let_go(&self, reason: CloseReason) {
-        self.abandon(&mut self.lock(), reason);
-        self.wake.notify_one();
+        let mut state = self.lock();
+        self.abandon(&mut state, reason);
+        state.wake();
     }
 
     fn abandon(&self, state: &mut State, reason: CloseReason) {
@@ -247,7 +269,7 @@ impl Outbox {
     fn begin_close(&self, state: &mut State, reason: CloseReason, code: Option<u16>) {
         if state.mark_closed(reason, Instant::now() + self.limits.close_within) {
             state.say_goodbye(code);
-            self.wake.notify_one();
+            state.wake();
         }
     }
 

@@ -3,6 +3,7 @@
 //! A batch is one entry of the node's inbox, numbered without holes, so a node knows when it missed one. Losing an inbox
 //! loses nothing: the node compares heads with the log and fetches what it lacks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
@@ -117,7 +118,7 @@ impl Bus {
 
 /// The reading end of a node's inbox.
 pub struct Inbox {
-    client: redis::Client,
+    client: Arc<redis::Client>,
     connection: Option<MultiplexedConnection>,
     key: String,
     /// The number of the last batch read.

@@ -7,6 +7,7 @@ mod limits;
 mod presence;
 mod routes;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::ConnectionManager;
@@ -19,17 +20,17 @@ pub use routes::Topic;
 use crate::error::Error;
 use crate::id::BootId;
 
-/// One Redis that plays the bus role.
+/// One Redis that plays the bus role. Clones share everything: each socket holds one.
 #[derive(Clone)]
 pub struct Bus {
-    client: redis::Client,
+    client: Arc<redis::Client>,
     redis: ConnectionManager,
 }
 
 impl Bus {
     /// Connects to the Redis at `url`.
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        let client = redis::Client::open(url)?;
+        let client = Arc::new(redis::Client::open(url)?);
         Ok(Self { redis: crate::stream::connect(url).await?, client })
     }
 

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -26,6 +27,8 @@ pub(super) struct State {
     peer_done: bool,
     closing: Closing,
     close: Option<Close>,
+    /// The connection's task, while it waits for anything to happen here.
+    task: Option<Waker>,
 }
 
 /// Whole frames (of the head perhaps only the rest) that the kernel did not take yet.
@@ -49,7 +52,7 @@ pub(super) enum Sent {
     Broken,
 }
 
-/// What [`super::Outbox::drive`] has to do next.
+/// What [`super::Outbox::poll_drive`] has to do next.
 pub(super) enum Step {
     /// Nothing is queued.
     Rest,
@@ -73,6 +76,7 @@ impl State {
             peer_done: false,
             closing,
             close: None,
+            task: None,
         }
     }
 
@@ -95,6 +99,22 @@ impl State {
 
     pub(super) fn peer_is_done(&mut self) {
         self.peer_done = true;
+    }
+
+    /// Notes whom the next [`State::wake`] is for.
+    pub(super) fn wake_later(&mut self, waker: &Waker) {
+        match &mut self.task {
+            Some(task) => task.clone_from(waker),
+            None => self.task = Some(waker.clone()),
+        }
+    }
+
+    /// Something is queued, or somebody closed. The waker is used up, so that an outbox that is kept longer than its
+    /// connection's task does not keep that task's memory.
+    pub(super) fn wake(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
     }
 
     /// The hot path: one attempt to write, straight from the caller's task.

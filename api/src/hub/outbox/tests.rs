@@ -1,8 +1,9 @@
 //! Readers quick, slow and stuck, on real sockets.
 
-use super::{CLOSE_WITHIN, CloseReason, Closing, Outbox, OutboxLimits};
+use super::{CLOSE_WITHIN, CloseReason, Closing, Driver, Outbox, OutboxLimits};
 use crate::transport::websocket::frame::text_frame;
 use bytes::Bytes;
+use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
@@ -45,7 +46,8 @@ fn drive(server: TcpStream, limits: OutboxLimits, closing: Closing) -> Driven {
     let outbox = Arc::new(Outbox::new(stream, limits, closing));
     let driver = tokio::spawn({
         let outbox = outbox.clone();
-        async move { outbox.drive().await }
+        let mut driver = Driver::default();
+        poll_fn(move |context| outbox.poll_drive(&mut driver, context))
     });
     Driven { outbox, driver, socket }
 }

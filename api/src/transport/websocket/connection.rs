@@ -5,10 +5,10 @@
 //! buffered between reads, a connection at rest is this task and the socket.
 
 use super::frame::{Event, FrameLimits, Parser, Violation, ping_frame, pong_frame};
-use crate::hub::outbox::{CloseReason, Outbox};
+use crate::hub::outbox::{CloseReason, Driver, Outbox};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use futures_util::future::Fuse;
+use futures_util::future::BoxFuture;
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
@@ -61,28 +61,28 @@ impl Default for Timing {
     }
 }
 
-/// Runs a connection from its first byte to the end of its socket. `leftover` is what came behind the handshake.
+/// Runs a connection from its first byte to the end of its socket. `leftover` is what came behind the handshake. The
+/// session is boxed because a future has room for its arguments twice, as such and as its own.
 pub(crate) async fn run<S: Session>(
     outbox: Arc<Outbox>,
     leftover: Bytes,
-    mut session: S,
+    mut session: Box<S>,
     timing: Timing,
     frames: FrameLimits,
 ) {
     let _guard = LetGo(&outbox);
-    let driver = pin!(outbox.drive().fuse());
     let mut connection = Connection {
         outbox: &outbox,
-        driver,
+        driver: Driver::default(),
         parser: Parser::new(frames),
         timing,
         heard: Instant::now(),
         pinged: None,
     };
-    connection.call(session.on_open()).await;
-    connection.serve(leftover, &mut session).await;
+    connection.call(Box::pin(session.on_open())).await;
+    connection.serve(leftover, &mut *session).await;
     let reason = outbox.closed().unwrap_or(CloseReason::Gone);
-    connection.call(session.on_close(reason)).await;
+    connection.call(Box::pin(session.on_close(reason))).await;
     drop(session);
     connection.part().await;
 }
@@ -96,10 +96,10 @@ impl Drop for LetGo<'_> {
     }
 }
 
-struct Connection<'a, D> {
+struct Connection<'a> {
     outbox: &'a Outbox,
-    /// The outbox's own work, polled whenever this task is.
-    driver: Pin<&'a mut Fuse<D>>,
+    /// For the outbox's own work, which is polled whenever this task is.
+    driver: Driver,
     parser: Parser,
     timing: Timing,
     /// When the peer's last byte came.
@@ -120,7 +120,7 @@ struct Arrived {
     end: Option<CloseReason>,
 }
 
-impl<D: Future<Output = ()>> Connection<'_, D> {
+impl Connection<'_> {
     /// Reads and handles until somebody closes.
     async fn serve<S: Session>(&mut self, leftover: Bytes, session: &mut S) {
         let arrived = self.parse(&mut leftover.to_vec());
@@ -151,17 +151,20 @@ impl<D: Future<Output = ()>> Connection<'_, D> {
             // Later is left to ring early: setting the alarm at each message would cost more.
             alarm.as_mut().reset(due);
         }
-        // A close wakes the driver, and the driver is part of this task, so asking at each poll is enough.
-        let closed =
-            poll_fn(|_| if self.outbox.closed().is_some() { Poll::Ready(()) } else { Poll::Pending });
-        tokio::select! {
-            biased;
-            () = self.driver.as_mut() => Woken::Closed,
-            () = closed => Woken::Closed,
-            // Before the alarm: after a long handler the pong may be here already, unread.
-            _ = stream.readable() => Woken::Readable,
-            () = alarm => Woken::Due,
-        }
+        poll_fn(|context| {
+            let let_go = self.outbox.poll_drive(&mut self.driver, context).is_ready();
+            // A close wakes this task, so asking at each poll is enough.
+            if let_go || self.outbox.closed().is_some() {
+                return Poll::Ready(Woken::Closed);
+            }
+            // Before the alarm: after a long handler the pong may be here already, unread. A socket remembers one reader,
+            // and before us that was the HTTP task: it is forgotten here, and its memory freed.
+            if stream.poll_read_ready(context).is_ready() {
+                return Poll::Ready(Woken::Readable);
+            }
+            alarm.as_mut().poll(context).map(|()| Woken::Due)
+        })
+        .await
     }
 
     fn read(&mut self) -> Arrived {
@@ -199,8 +202,8 @@ impl<D: Future<Output = ()>> Connection<'_, D> {
                 return;
             }
             match event {
-                Event::Text(text) => self.call(session.on_text(&text)).await,
-                Event::Binary(payload) => self.call(session.on_binary(&payload)).await,
+                Event::Text(text) => self.call(Box::pin(session.on_text(&text))).await,
+                Event::Binary(payload) => self.call(Box::pin(session.on_binary(&payload))).await,
                 Event::Ping(payload) => self.outbox.send(pong_frame(&payload)),
                 Event::Pong => {}
                 Event::Close(code) => self.outbox.answer_close(code),
@@ -214,12 +217,12 @@ impl<D: Future<Output = ()>> Connection<'_, D> {
     }
 
     /// Lets a handler run to its end, whatever becomes of the connection meanwhile. A panic in it costs this connection.
-    async fn call(&mut self, handler: impl Future<Output = ()>) {
-        let mut handler = pin!(AssertUnwindSafe(handler).catch_unwind());
+    /// Boxed, or every connection at rest would hold the room that the largest handler takes: several KiB.
+    async fn call(&mut self, handler: BoxFuture<'_, ()>) {
+        let mut handler = AssertUnwindSafe(handler).catch_unwind();
         let outcome = poll_fn(|context| {
-            // Done or not, `Fuse` may be polled again.
-            let _ = self.driver.as_mut().poll(context);
-            handler.as_mut().poll(context)
+            let _ = self.outbox.poll_drive(&mut self.driver, context);
+            handler.poll_unpin(context)
         });
         if outcome.await.is_err() {
             tracing::error!("a handler panicked; its connection is closed");
@@ -231,11 +234,14 @@ impl<D: Future<Output = ()>> Connection<'_, D> {
     /// that is dropped with bytes unread is reset, and the reset can overtake our close frame.)
     async fn part(&mut self) {
         while let Some(stream) = self.outbox.stream() {
-            tokio::select! {
-                biased;
-                () = self.driver.as_mut() => return,
-                _ = stream.readable() => drop(stream),
+            let let_go = poll_fn(|context| match self.outbox.poll_drive(&mut self.driver, context) {
+                Poll::Ready(()) => Poll::Ready(true),
+                Poll::Pending => stream.poll_read_ready(context).map(|_| false),
+            });
+            if let_go.await {
+                return;
             }
+            drop(stream);
             let arrived = self.read();
             let ended = arrived.end == Some(CloseReason::Gone);
             if ended || arrived.events.iter().any(|event| matches!(event, Event::Close(_))) {
@@ -243,7 +249,7 @@ impl<D: Future<Output = ()>> Connection<'_, D> {
             }
             if ended {
                 // The end of the stream stays readable for ever; what is left is to be written.
-                return self.driver.as_mut().await;
+                return poll_fn(|context| self.outbox.poll_drive(&mut self.driver, context)).await;
             }
             tokio::task::coop::consume_budget().await;
         }

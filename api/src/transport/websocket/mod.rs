@@ -59,8 +59,9 @@ where
         // Otherwise the client left between request and answer.
         if let Some((stream, leftover)) = upgrading.socket().await {
             let outbox = Arc::new(Outbox::new(Arc::new(stream), settings.outbox, Closing::WebSocket));
-            let session = open(outbox.clone());
-            connection::run(outbox, leftover, session, settings.timing, settings.frames).await;
+            let session = Box::new(open(outbox.clone()));
+            // In a task of its own, no larger than it needs: this one also has room for all that the upgrade took.
+            tokio::spawn(connection::run(outbox, leftover, session, settings.timing, settings.frames));
         }
     });
     response

@@ -142,3 +142,13 @@ fn tell(outbox: &Outbox, error: &Error, client_msg_id: Option<&str>) {
     respond::note(error);
     outbox.send(frame_of(&FrameOut::Error(ErrorFrame::of(error, client_msg_id))));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visit_at_rest_is_small() {
+        assert!(size_of::<Visit>() <= 320, "{} bytes", size_of::<Visit>());
+    }
+}
