@@ -4,6 +4,7 @@
 mod amending;
 mod members;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use crate::chat::send::{Draft, Receipt};
 use crate::chat::{policy, seats, send};
 use crate::config::Config;
 use crate::dialect::Encoding;
-use crate::hub::outbox::{CLOSE_WITHIN, CloseReason, Closing, Outbox, OutboxLimits};
+use crate::hub::outbox::{CLOSE_WITHIN, CloseReason, Closing, Driver, Outbox, OutboxLimits};
 use crate::hub::{self, Connection, Joined, Start};
 
 /// The core of one api node, with its inbox read.
@@ -208,7 +209,8 @@ async fn socket() -> (Arc<Outbox>, JoinHandle<()>, SplitStream<WebSocketStream<T
     let outbox = Arc::new(Outbox::new(Arc::new(server), limits, Closing::WebSocket));
     let driver = tokio::spawn({
         let outbox = outbox.clone();
-        async move { outbox.drive().await }
+        let mut driver = Driver::default();
+        poll_fn(move |context| outbox.poll_drive(&mut driver, context))
     });
     let heard = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     (outbox, driver, heard.split().1)
