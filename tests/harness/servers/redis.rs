@@ -6,7 +6,8 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use redis::aio::MultiplexedConnection;
 
@@ -203,6 +204,59 @@ impl Redis {
             Place::Local(local) => local.signal("CONT"),
         }
     }
+}
+
+/// What a disk or an operator may do to the files of a log that does not run. Servers of this machine only.
+impl Redis {
+    /// Cuts `bytes` off the end of the file, as a crash in the middle of a write does.
+    ///
+    /// # Panics
+    /// When the server has no file on this machine.
+    pub fn cut_file(&self, bytes: u64) {
+        let newest = fs::read_dir(self.files())
+            .expect("a log has files")
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+            .max()
+            .expect("a log has a file that grows");
+        let file = fs::File::options().write(true).open(newest).expect("the file can be written");
+        let length = file.metadata().expect("a file has a length").len();
+        file.set_len(length.saturating_sub(bytes)).expect("the file can be cut");
+    }
+
+    /// Copies the files of a server that does not run.
+    ///
+    /// # Panics
+    /// When the server has none on this machine.
+    pub fn copy_files(&self) -> PathBuf {
+        let copy = fresh_folder("redis-copy").join("files");
+        copy_folder(&self.files(), &copy);
+        copy
+    }
+
+    /// Puts a copy back in place of the files of a server that does not run.
+    ///
+    /// # Panics
+    /// When that can't be done.
+    pub fn restore_files(&self, copy: &Path) {
+        fs::remove_dir_all(self.files()).expect("the files can be removed");
+        copy_folder(copy, &self.files());
+    }
+
+    fn files(&self) -> PathBuf {
+        match &self.place {
+            Place::Local(local) => local.folder.join("appendonlydir"),
+            Place::Contained(_) | Place::Given => {
+                panic!("this test changes files of its servers: run it with TEST_BACKEND=local")
+            }
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "{} can be copied", from.display());
 }
 
 fn refuse() {

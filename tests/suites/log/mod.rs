@@ -15,5 +15,6 @@ mod outages;
 mod owners;
 mod persister;
 mod poison;
+mod rollback;
 mod script;
 mod trim;

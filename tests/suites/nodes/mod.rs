@@ -2,6 +2,7 @@
 
 mod drain;
 mod gaps;
+mod inboxes;
 mod kills;
 mod outages;
 mod reading;

@@ -1,0 +1,121 @@
+//! A node whose inbox or life on the bus went wrong: it finds out by itself, and its readers hear everything once.
+
+use std::time::{Duration, Instant};
+
+use harness::children::{PATIENCE, eventually};
+use harness::person::Node;
+use harness::stack::{Role, Stack};
+use redis::aio::MultiplexedConnection;
+use shared::id::BootId;
+use shared::keys;
+
+/// Within this time what is missing from an inbox is fetched. The beat is a second.
+const REPAIRED_WITHIN: Duration = Duration::from_secs(2);
+/// What a busy machine may add.
+const GRACE: Duration = Duration::from_secs(8);
+
+async fn bus(stack: &Stack) -> MultiplexedConnection {
+    let client = redis::Client::open(stack.servers.bus_url.as_str()).expect("a good address");
+    client.get_multiplexed_async_connection().await.expect("the bus answers")
+}
+
+/// The name on the bus that only the second of two nodes can have.
+async fn name_of_the_other(stack: &Stack, known: &[String]) -> BootId {
+    let names = stack.names_on_the_bus().await;
+    let other = names.iter().find(|name| !known.contains(name)).expect("two nodes are on the bus");
+    other.parse().expect("a node's name")
+}
+
+#[tokio::test]
+async fn entries_that_vanish_from_an_inbox_are_fetched_from_the_log() {
+    let mut stack = Stack::builder().processes().start().await;
+    let known = stack.names_on_the_bus().await;
+    stack.add(Role::Api).await;
+    stack.ready().await;
+    let inbox = keys::inbox(name_of_the_other(&stack, &known).await);
+    let ana = stack.person("ana").await;
+    let mut socket = ana.at(Node(2)).connect().await;
+    ana.says("before").await;
+    assert_eq!(socket.hears(1).await, ["before"]);
+
+    let mut redis = bus(&stack).await;
+    stack.node(Node(2)).process().pause();
+    ana.says("vanished").await;
+    let arrived = eventually(PATIENCE, async || {
+        let length: i64 = redis::cmd("XLEN").arg(&inbox).query_async(&mut redis).await.ok()?;
+        (length > 0).then_some(())
+    });
+    arrived.await.expect("the entry is in the inbox of the paused node");
+    redis::cmd("XTRIM").arg(&inbox).arg("MAXLEN").arg(0).exec_async(&mut redis).await.expect("the bus answers");
+    stack.node(Node(2)).process().resume();
+    let began = Instant::now();
+    assert_eq!(socket.hears(1).await, ["vanished"]);
+    assert!(began.elapsed() < REPAIRED_WITHIN + GRACE, "{:?}", began.elapsed());
+    drop((socket, redis));
+    stack.finish().await;
+}
+
+#[tokio::test]
+async fn a_node_that_was_frozen_past_its_lease_wakes_under_a_new_name_and_hears_everything() {
+    let mut stack = Stack::builder().processes().start().await;
+    let known = stack.names_on_the_bus().await;
+    stack.add(Role::Api).await;
+    stack.ready().await;
+    let frozen = name_of_the_other(&stack, &known).await;
+    let ana = stack.person("ana").await;
+    let mut socket = ana.at(Node(2)).connect().await;
+    ana.says("before").await;
+    assert_eq!(socket.hears(1).await, ["before"]);
+
+    stack.node(Node(2)).process().pause();
+    ana.says("while it froze").await;
+    let mut redis = bus(&stack).await;
+    let lapsed = eventually(PATIENCE, async || {
+        let alive: i64 = redis::cmd("EXISTS").arg(keys::alive(frozen)).query_async(&mut redis).await.ok()?;
+        (alive == 0).then_some(())
+    });
+    lapsed.await.expect("the frozen node's word lapses");
+    ana.says("while it was gone").await;
+    stack.node(Node(2)).process().resume();
+    assert_eq!(socket.hears(2).await, ["while it froze", "while it was gone"]);
+    ana.says("after").await;
+    assert_eq!(socket.hears(1).await, ["after"]);
+    assert_ne!(name_of_the_other(&stack, &known).await, frozen);
+    drop((socket, redis));
+    stack.finish().await;
+}
+
+#[tokio::test]
+async fn a_bus_that_was_emptied_costs_nobody_anything() {
+    let stack = Stack::builder().nodes(2).start().await;
+    let ana = stack.person("ana").await;
+    let mut socket = ana.at(Node(2)).connect().await;
+    for round in 0..3 {
+        let mut redis = bus(&stack).await;
+        redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("the bus answers");
+        drop(redis);
+        let text = format!("after {round}");
+        ana.says(&text).await;
+        assert_eq!(socket.hears(1).await, [text]);
+    }
+    drop(socket);
+    stack.finish().await;
+}
+
+#[tokio::test]
+async fn a_route_that_was_lost_is_said_again() {
+    let stack = Stack::builder().var("LEASE_MS", "600").start().await;
+    let ana = stack.person("ana").await;
+    let mut socket = ana.connect().await;
+    ana.says("before").await;
+    assert_eq!(socket.hears(1).await, ["before"]);
+    let route = keys::room_route(stack.live_room().await);
+    let mut redis = bus(&stack).await;
+    redis::cmd("DEL").arg(route).exec_async(&mut redis).await.expect("the bus answers");
+    ana.says("unheard at first").await;
+    assert_eq!(socket.hears(1).await, ["unheard at first"]);
+    ana.says("after").await;
+    assert_eq!(socket.hears(1).await, ["after"]);
+    drop((socket, redis));
+    stack.finish().await;
+}
