@@ -5,7 +5,11 @@ print_guide() {
     ana=$(token_for ana) ben=$(token_for ben)
     say ''
     say "Hubbub is ready: $url   (API description: $url/docs)"
-    if [ "$API" -gt 1 ]; then say "Further api nodes: ports $((PORT + 1)) to $((PORT + API - 1))"; fi
+    case $API in
+    1) ;;
+    2) say "A second api node: http://localhost:$((PORT + 1))" ;;
+    *) say "Further api nodes: http://localhost:$((PORT + 1)) to http://localhost:$((PORT + API - 1))" ;;
+    esac
     if [ -n "$ana" ] && [ -n "$ben" ]; then print_conversation "$url" "$ana" "$ben"; fi
     say ''
     say 'Addresses and secrets of the stack: .local/env   Logs: .local/log/   Ctrl-C stops everything.'
@@ -22,9 +26,9 @@ print_conversation() {
     say "  wscat -c \"ws://localhost:$PORT/live-chat/ws/${session:-1}?token=$ben\""
     say '  {"type": "message", "message": "Hello, Ana!"}'
     say 'Say something as Ana:'
-    say "  curl -X POST $url/live-chat/send-message -H 'Authorization: Bearer $ana' -H 'Content-Type: application/json' -d '{\"message\": \"Hello, Ben!\"}'"
+    say "  curl -X POST $url/live-chat/send-message -H 'Authorization: Bearer $ana' -H 'Content-Type: application/json' -d '{\"message\": \"Hello, Ben!\"}'; echo"
     say 'Read what was said:'
-    say "  curl '$url/live-chat/messages?limit=50' -H 'Authorization: Bearer $ana'"
+    say "  curl '$url/live-chat/messages?limit=50' -H 'Authorization: Bearer $ana'; echo"
 }
 
 # Signing in by name exists in development only: elsewhere this prints nothing.

@@ -90,7 +90,13 @@ export_settings() {
     export DRAW_TIME_HOUR=${DRAW_TIME_HOUR:-12}
     export LIVE_CHAT_PRE_DRAW_HOURS=${LIVE_CHAT_PRE_DRAW_HOURS:-12}
     export LIVE_CHAT_POST_DRAW_HOURS=${LIVE_CHAT_POST_DRAW_HOURS:-12}
-    export ALLOWED_ORIGINS=${ALLOWED_ORIGINS:-http://localhost:3000,http://localhost:5173,http://localhost:8000,http://localhost:8081}
+    export ALLOWED_ORIGINS=${ALLOWED_ORIGINS:-http://localhost:3000,http://localhost:5173,http://localhost:8000,http://localhost:8081$(node_origins)}
+}
+
+# A page that one node serves may talk to the others.
+node_origins() {
+    local name
+    for name in $(numbered api "$API"); do printf ',http://localhost:%s' "$(public_port "$name")"; done
 }
 
 # .local/env: the running stack's addresses and secrets, for tools to read.
