@@ -107,10 +107,11 @@ impl State {
         GoLive::Done
     }
 
-    /// A member was found to be allowed here at `number`; whether it is a member still.
-    pub(super) fn let_in(&mut self, connection: u64, number: u64) -> bool {
-        let member = self.members.iter_mut().find(|member| member.connection.id == connection);
-        member.map(|member| member.checked = Some(number)).is_some()
+    /// A member was found to be allowed here at `number`.
+    pub(super) fn let_in(&mut self, connection: u64, number: u64) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.connection.id == connection) {
+            member.checked = Some(number);
+        }
     }
 
     /// Whether a member may be told what was read when `restricting` was the last change that took something away.
