@@ -2,7 +2,7 @@
 # `make up API=3 FANOUT=2 PERSISTER=2 PORT=8000 LIVE_CHAT_ENABLED=false`: variables given here or in the
 # environment reach the stack and win over its defaults.
 
-.PHONY: up test test-long lint bench torture clean-local
+.PHONY: up test test-long lint bench torture planted clean-local
 
 # Runs the whole stack on this machine until Ctrl-C.
 up:
@@ -44,3 +44,11 @@ torture:
 	cargo build --release --locked --workspace --bins
 	@TEST_BACKEND=local "$${CARGO_TARGET_DIR:-target}/release/torture" --secs $(SECS) --rate $(RATE) --api $(API) \
 		--fanout $(FANOUT) --persister $(PERSISTER) $(if $(SEED),--seed $(SEED)) $(TORTURE)
+
+# Takes one guard of the delivery path away at a time and shows that a test notices; docs/decisions/planted-bugs.md has the list.
+# Ends by building the programs again as they should be.
+planted:
+	@deploy/local/setup
+	cargo build --release --locked --workspace --bins --features shared/planted-bugs
+	@"$${CARGO_TARGET_DIR:-target}/release/planted"; status=$$?; \
+		cargo build --release --locked --workspace --bins && exit $$status

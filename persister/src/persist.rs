@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use shared::event::Envelope;
 use shared::id::{EntryId, Partition, RoomId};
+use shared::planted::Bug;
 use shared::store::partitions::{self, Hold};
 use shared::store::{self, amendments, effects, live, membership};
 use shared::stream::dead_letter::{self, Verdict};
@@ -71,6 +72,9 @@ impl Persist {
     }
 
     async fn turn(&mut self) -> Result<Progress, Error> {
+        if Bug::FenceUnchecked.is_planted() {
+            self.hold.fence = partitions::read(&self.pool, self.hold.partition).await?.fence;
+        }
         if self.chores_at.is_none_or(|at| at.elapsed() >= CHORES_EVERY)
             && let Progress::LostLease = self.chores().await?
         {
@@ -173,7 +177,12 @@ impl Persist {
     async fn store_rows(&mut self, envelopes: &[Envelope], rows: Rows<'_>) -> Result<Stored, sqlx::Error> {
         let Some(last) = envelopes.last() else { return Ok(Stored::Done) };
         let mut tx = store::begin(&self.pool).await?;
-        if !partitions::advance(&mut *tx, &self.hold, last.entry).await? {
+        let moved = if Bug::WatermarkApart.is_planted() {
+            partitions::advance(&self.pool, &self.hold, last.entry).await?
+        } else {
+            partitions::advance(&mut *tx, &self.hold, last.entry).await?
+        };
+        if !moved {
             return Ok(Stored::Fenced);
         }
         write(&mut tx, &rows).await?;

@@ -12,6 +12,7 @@
 //! | read and write Postgres | [`store`] |
 //! | say what went wrong | [`error`], sorted by what the caller does next |
 //! | be told settings, be seen, be stopped | [`config`], [`telemetry`], [`shutdown`] |
+//! | show that a missing guard is noticed | [`planted`] |
 
 pub mod bus;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod event;
 pub mod id;
 pub mod keys;
 pub mod message;
+pub mod planted;
 pub mod room;
 pub mod shutdown;
 pub mod store;

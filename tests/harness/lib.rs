@@ -3,6 +3,7 @@
 //! Nothing started here outlives the test process, however that process ends.
 
 pub mod children;
+pub mod disk;
 pub mod golden;
 pub mod http;
 pub mod load;

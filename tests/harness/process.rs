@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use shared::planted;
+
 use crate::children::{Guarded, PATIENCE, eventually, fresh_folder, tail};
 
 /// Environment variables of a service, by name.
@@ -129,6 +131,9 @@ fn spawn(folder: &Path, program: &Path, arguments: &[&str], variables: &Variable
     let path = std::env::var_os("PATH").unwrap_or_default();
     let started = Guarded::start(folder, program, |command| {
         command.args(arguments).env_clear().env("PATH", &path).envs(variables).current_dir(folder);
+        if let Some(bug) = std::env::var_os(planted::VARIABLE).filter(|_| planted::POSSIBLE) {
+            command.env(planted::VARIABLE, bug);
+        }
     });
     started.unwrap_or_else(|error| panic!("{} cannot be started: {error}", program.display()))
 }

@@ -2,6 +2,7 @@
 //! after the request took effect but before its answer arrived, which is the one that makes outcomes unknown.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,6 +36,7 @@ pub struct Proxy {
     /// Where to connect instead of the server.
     pub address: SocketAddr,
     state: watch::Sender<State>,
+    held: watch::Receiver<usize>,
     task: JoinHandle<()>,
 }
 
@@ -54,19 +56,27 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
         let (state, told) = watch::channel(State::default());
+        let (holding, held) = watch::channel(0);
         let task = tokio::spawn(async move {
+            let holding = Arc::new(holding);
             loop {
                 // A lack of file handles passes; the link does not end with it.
                 let Ok((client, _)) = listener.accept().await else { continue };
-                tokio::spawn(carry(client, server, told.clone()));
+                tokio::spawn(carry(client, server, told.clone(), holding.clone()));
             }
         });
-        Proxy { address, state, task }
+        Proxy { address, state, held, task }
     }
 
     /// Changes how the link is, for open and for new connections.
     pub fn set(&self, weather: Weather) {
         self.state.send_modify(|state| state.weather = weather);
+    }
+
+    /// Waits until something has been held back by silence.
+    pub async fn holds_something(&self) {
+        let mut held = self.held.clone();
+        held.wait_for(|held| *held > 0).await.expect("the link is there");
     }
 
     /// Cuts every connection that is open now.
@@ -82,7 +92,12 @@ impl Drop for Proxy {
 }
 
 /// Both directions of one connection; the end of either is the end of both.
-async fn carry(client: TcpStream, server: SocketAddr, told: watch::Receiver<State>) {
+async fn carry(
+    client: TcpStream,
+    server: SocketAddr,
+    told: watch::Receiver<State>,
+    holding: Arc<watch::Sender<usize>>,
+) {
     if told.borrow().weather == Weather::Refusing {
         return;
     }
@@ -93,7 +108,8 @@ async fn carry(client: TcpStream, server: SocketAddr, told: watch::Receiver<Stat
     let cuts = told.borrow().cuts;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let way = |answers| Way { answers, born: Instant::now(), cuts, told: told.clone() };
+    let way =
+        |answers| Way { answers, born: Instant::now(), cuts, told: told.clone(), holding: holding.clone() };
     tokio::select! {
         () = way(false).pass(from_client, to_server) => {}
         () = way(true).pass(from_server, to_client) => {}
@@ -108,6 +124,8 @@ struct Way {
     /// How often the link had been cut when this began.
     cuts: u64,
     told: watch::Receiver<State>,
+    /// How often something was held back.
+    holding: Arc<watch::Sender<usize>>,
 }
 
 impl Way {
@@ -152,6 +170,7 @@ impl Way {
                 Weather::LosingAnswers(age) => return !(self.answers && self.born.elapsed() >= age),
                 Weather::Refusing => return false,
                 Weather::Silent => {
+                    self.holding.send_modify(|held| *held += 1);
                     if self.told.changed().await.is_err() {
                         return false;
                     }

@@ -1,12 +1,12 @@
 //! The stack that is hurt: real release processes on servers of its own, with a link of ours between any two of them.
 
 mod clock;
-mod disk;
 mod supervisor;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 
+use harness::disk::SlowDisk;
 use harness::proxy::{Proxy, Weather};
 use harness::servers::Postgres;
 use harness::stack::{Role, Stack};
@@ -14,7 +14,6 @@ use tokio::sync::Mutex;
 
 use crate::schedule::{Fault, Network, Shape, Store, Target, stores_of};
 use clock::Clock;
-use disk::SlowDisk;
 
 /// How old a connection gets before an answer on it may be lost: its greeting has to come through, or nothing ever takes
 /// effect on a link that loses answers.

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::event::Envelope;
 use crate::id::{AccountId, BootId, EntryId, Partition, RoomId};
 use crate::keys;
+use crate::planted::Bug;
 
 /// Batches that an inbox holds at most; older ones fall off, which the node sees as a hole in the numbers.
 const BATCHES_MAX: u32 = 2_000;
@@ -159,7 +160,8 @@ impl Inbox {
             let number: u64 = id.split('-').next().and_then(|n| n.parse().ok()).unwrap_or(0);
             let batch = fields.into_iter().nth(1).and_then(|batch| Vec::<u8>::from_redis_value(batch).ok());
             let notices = batch.and_then(|batch| decode(Bytes::from(batch)));
-            arrived.missed |= number != self.read + 1 || notices.is_none();
+            let is_next = number == self.read + 1 || Bug::InboxNumbersUnchecked.is_planted();
+            arrived.missed |= !is_next || notices.is_none();
             arrived.notices.extend(notices.into_iter().flatten());
             self.read = number;
         }

@@ -7,6 +7,7 @@ mod vars;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::planted;
 pub use secret::{DEVELOPMENT_KEY, SECRET_BYTES_MIN, Secret};
 pub use vars::{ConfigError, Reader, Vars};
 
@@ -165,7 +166,15 @@ fn read_app_env(read: &mut Reader<'_>) -> AppEnv {
         "development" => Some(AppEnv::Development),
         _ => None,
     };
-    read.parsed("APP_ENV", "production or development", parse).unwrap_or(AppEnv::Production)
+    let app_env = read.parsed("APP_ENV", "production or development", parse).unwrap_or(AppEnv::Production);
+    if planted::POSSIBLE {
+        read.unsafe_setting(
+            app_env,
+            planted::VARIABLE,
+            "is obeyed by this build: it can have bugs on purpose",
+        );
+    }
+    app_env
 }
 
 fn read_unsafe_redis(read: &mut Reader<'_>, app_env: AppEnv) -> UnsafeRedis {

@@ -292,10 +292,19 @@ pub async fn settle(
     .bind(is_news)
     .execute(&mut *tx)
     .await?;
+    forget(tx, room, change.number).await
+}
+
+/// Takes a change out of the outbox: its entry is stored.
+pub(crate) async fn forget(
+    executor: impl PgExecutor<'_>,
+    room: RoomId,
+    change: u64,
+) -> Result<(), sqlx::Error> {
     sqlx::query("delete from hubbub.outbox where room = $1 and number = $2")
         .bind(room.0)
-        .bind(column(change.number))
-        .execute(tx)
+        .bind(column(change))
+        .execute(executor)
         .await?;
     Ok(())
 }

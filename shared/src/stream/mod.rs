@@ -228,13 +228,16 @@ impl Log {
 
 /// The scripts, each read once.
 mod script {
-    use redis::Script;
     use std::sync::LazyLock;
+
+    use redis::Script;
+
+    use crate::planted;
 
     macro_rules! scripts {
         ($($name:ident = $file:literal),* $(,)?) => {
             $(pub(super) static $name: LazyLock<Script> =
-                LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file))));)*
+                LazyLock::new(|| Script::new(&planted::script(include_str!(concat!("lua/", $file)))));)*
         };
     }
 

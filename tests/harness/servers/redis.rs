@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use redis::aio::MultiplexedConnection;
+use shared::planted::Bug;
 
 use super::containers::{Contained, redis_image};
 use crate::children::{
@@ -302,6 +303,9 @@ impl Local {
                 "--cluster-port",
                 &self.cluster_port.to_string(),
             ]);
+            if self.role == Role::Log && Bug::SyncedEverySecond.is_planted() {
+                command.args(["--appendfsync", "everysec"]);
+            }
             command.arg("--dir").arg(&self.folder);
             command.current_dir(&self.folder);
             if let Some(user) = user {

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use harness::children::{PATIENCE, eventually};
+use harness::disk::SlowDisk;
 use harness::logs::{Line, Stage, place, refusal, somebody};
 use harness::servers::Database;
 use shared::error::Code;
-use shared::id::{EntryId, Position};
+use shared::id::{EntryId, Position, RoomId};
 use shared::keys;
 use shared::store::partitions;
 use shared::stream::Work;
+use tokio::task::JoinHandle;
 
 #[tokio::test]
 async fn a_restarted_log_takes_nothing_until_it_is_opened_and_goes_on_counting_then() {
@@ -33,15 +37,10 @@ async fn a_restarted_log_takes_nothing_until_it_is_opened_and_goes_on_counting_t
     assert_eq!(stage.texts(room).await, ["one", "two", "three", "four"]);
 }
 
-#[tokio::test]
-async fn a_log_that_was_killed_under_load_has_everything_that_it_acked() {
-    let (stage, mut servers) = Stage::with_servers(Database::Shared).await;
-    let mut persister = stage.open().await;
-    let room = stage.room().await;
-    let said = Arc::new(AtomicUsize::new(0));
-    let people: Vec<_> = (0..8).map(|_| (stage.producer(), somebody())).collect();
-    let talk = people.into_iter().map(|(voice, person)| {
-        let said = said.clone();
+/// Lines that eight people say without pause until the log is away: those that were acked.
+fn talk(stage: &Stage, room: RoomId, said: &Arc<AtomicUsize>) -> Vec<JoinHandle<Vec<(String, Position)>>> {
+    let person = |_| {
+        let (voice, person, said) = (stage.producer(), somebody(), said.clone());
         tokio::spawn(async move {
             let mut acked = Vec::new();
             for n in 0.. {
@@ -57,28 +56,73 @@ async fn a_log_that_was_killed_under_load_has_everything_that_it_acked() {
             }
             acked
         })
-    });
-    let talk: Vec<_> = talk.collect();
+    };
+    (0..8).map(person).collect()
+}
+
+/// Every line that was acked is stored in its place, and what is stored has no hole and no double.
+async fn all_are_stored(stage: &Stage, room: RoomId, acked: &[(String, Position)]) {
+    let mut stored: BTreeMap<String, Position> = BTreeMap::new();
+    for (epoch, seq, text) in stage.stored(room).await {
+        let place = Position { epoch: epoch.cast_unsigned(), seq: seq.cast_unsigned() };
+        assert_eq!(stored.insert(text, place), None);
+    }
+    for (text, position) in acked {
+        assert_eq!(stored.get(text), Some(position), "{text} was acked");
+    }
+    let mut seqs: Vec<u64> = stored.values().map(|place| place.seq).collect();
+    seqs.sort_unstable();
+    assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "what survived has no hole and no double");
+}
+
+#[tokio::test]
+async fn a_log_that_was_killed_under_load_has_everything_that_it_acked() {
+    let (stage, mut servers) = Stage::with_servers(Database::Shared).await;
+    let mut persister = stage.open().await;
+    let (room, said) = (stage.room().await, Arc::new(AtomicUsize::new(0)));
+    let people = talk(&stage, room, &said);
     let enough = eventually(PATIENCE, async || (said.load(Ordering::Relaxed) > 500).then_some(())).await;
     enough.expect("five hundred lines are acked");
     servers.log.kill9();
-    let mut acked = Vec::new();
-    for person in talk {
-        acked.extend(person.await.expect("nobody panics"));
-    }
+    let acked: Vec<_> =
+        join_all(people).await.into_iter().flat_map(|acked| acked.expect("no panic")).collect();
 
     servers.log.start().await;
     stage.let_open(&mut persister).await;
     stage.store_all(&mut persister).await;
-    let stored: BTreeMap<String, (i32, i64)> =
-        stage.stored(room).await.into_iter().map(|(epoch, seq, text)| (text, (epoch, seq))).collect();
-    for (text, position) in &acked {
-        let place = (position.epoch.cast_signed(), position.seq.cast_signed());
-        assert_eq!(stored.get(text), Some(&place), "{text} was acked");
+    all_are_stored(&stage, room, &acked).await;
+}
+
+/// How much longer each sync takes on a slow disk. A log that syncs beside its work, each second, is syncing most of the
+/// time then, and keeps in memory what it accepts meanwhile.
+const SYNC_MS: u64 = 800;
+
+#[tokio::test]
+#[ignore = "needs strace"]
+async fn also_when_its_disk_is_slow() {
+    let (stage, mut servers) = Stage::with_servers(Database::Shared).await;
+    let mut persister = stage.open().await;
+    let (room, mut acked) = (stage.room().await, Vec::new());
+    for _ in 0..3 {
+        let process = servers.log.process_id().expect("a server of this machine");
+        let disk = SlowDisk::attach(process, SYNC_MS).await.expect("strace may hold it back");
+        let (said, began) = (Arc::new(AtomicUsize::new(0)), Instant::now());
+        let people = talk(&stage, room, &said);
+        let enough = eventually(PATIENCE, async || {
+            let is_syncing = began.elapsed() > Duration::from_millis(2 * SYNC_MS);
+            (is_syncing && said.load(Ordering::Relaxed) > 15).then_some(())
+        });
+        enough.await.expect("lines are acked");
+        servers.log.kill9();
+        for person in people {
+            acked.extend(person.await.expect("nobody panics"));
+        }
+        disk.release().await;
+        servers.log.start().await;
+        stage.let_open(&mut persister).await;
+        stage.store_all(&mut persister).await;
     }
-    let mut seqs: Vec<i64> = stored.values().map(|(_, seq)| *seq).collect();
-    seqs.sort_unstable();
-    assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "what survived has no hole and no double");
+    all_are_stored(&stage, room, &acked).await;
 }
 
 #[tokio::test]
@@ -123,7 +167,7 @@ async fn an_opener_that_is_killed_anywhere_leaves_nothing_that_its_successor_can
         said.push(text);
         stage.log.close(stage.partition).await.expect("the log answers");
         // A turn takes a few milliseconds; it ends in the middle of one or the other statement.
-        let cut = std::time::Duration::from_micros(300 * n);
+        let cut = Duration::from_micros(300 * n);
         let _ = tokio::time::timeout(cut, persister.step()).await;
         if n % 2 == 0 {
             stage.lapse().await;

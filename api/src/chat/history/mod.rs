@@ -9,6 +9,7 @@ use std::time::Duration;
 use shared::event::{Envelope, Event};
 use shared::id::{AccountId, EntryId, MessageId, MessageNo, Position, RoomId};
 use shared::message::Message;
+use shared::planted::Bug;
 use shared::store::Stored;
 use shared::store::messages::{self, StoredMessage};
 use shared::stream::Tail;
@@ -185,12 +186,18 @@ async fn both<'a, T, F>(
 where
     F: Future<Output = Result<Stored<T>, Error>>,
 {
-    let tail = match tail(app, room).await {
+    let (tail, stored) = if Bug::PostgresFirst.is_planted() {
+        let stored = read(app).await;
+        (tail(app, room).await, stored)
+    } else {
+        (tail(app, room).await, read(app).await)
+    };
+    let tail = match tail {
         Ok(tail) => Ok(tail),
         Err(Error::Unavailable(source)) => Err(source),
         Err(error) => return Err(error),
     };
-    match (tail, read(app).await) {
+    match (tail, stored) {
         (Ok(tail), Ok(stored)) => Ok((Some(tail), Some(stored))),
         (Err(_), Ok(stored)) => Ok((None, Some(stored))),
         (Ok(tail), Err(Error::Unavailable(_))) => Ok((Some(tail), None)),

@@ -3,6 +3,7 @@
 
 mod amending;
 mod members;
+mod reading;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -46,8 +47,14 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) async fn start(stack: &Stack) -> Node {
-        let vars: Vars =
-            stack.variables().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Node::start_at(stack, &stack.servers.log_url).await
+    }
+
+    /// A node that reaches the log at another address.
+    pub(super) async fn start_at(stack: &Stack, log_url: &str) -> Node {
+        let mut variables = stack.variables().clone();
+        variables.insert("REDIS_URL".to_owned(), log_url.to_owned());
+        let vars: Vars = variables.into_iter().collect();
         let config = Config::parse(&vars).expect("the stack's settings are good");
         let app = App::build(config, Health::new(), Shutdown::new()).await.expect("the stores answer");
         let stop = Shutdown::new();

@@ -3,18 +3,22 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use harness::children::{Guarded, eventually, fresh_folder, tail};
+use crate::children::{Guarded, eventually, fresh_folder, tail};
 
 /// How long strace may take to take hold.
 const ATTACHED_WITHIN: Duration = Duration::from_secs(3);
 
-pub(crate) struct SlowDisk {
+/// One process under strace, until it is let go.
+pub struct SlowDisk {
     strace: Guarded,
 }
 
 impl SlowDisk {
-    /// Slows a process down.
-    pub(super) async fn attach(process: u32, millis: u64) -> Result<SlowDisk, String> {
+    /// Slows a process down: each fdatasync takes `millis` longer.
+    ///
+    /// # Errors
+    /// When strace is not there or may not.
+    pub async fn attach(process: u32, millis: u64) -> Result<SlowDisk, String> {
         let program = program().ok_or("strace is not installed")?;
         let (id, micros) = (process.to_string(), millis * 1_000);
         let strace = Guarded::start(&fresh_folder("strace"), &program, |command| {
@@ -33,7 +37,7 @@ impl SlowDisk {
     }
 
     /// Lets the process go.
-    pub(super) async fn release(mut self) {
+    pub async fn release(mut self) {
         if self.strace.ended().is_none() {
             self.strace.signal("INT");
             // Killed when dropped, if it does not go by itself; the kernel then lets the process go.
