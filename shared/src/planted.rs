@@ -30,7 +30,7 @@ pub enum Bug {
     SeedsOfAnyEpoch,
     /// A membership change leaves the outbox when it was logged, not when it was stored.
     OutboxClearedEarly,
-    /// Heads and tails do not tell the last change that took a right away.
+    /// Heads, tails and histories do not tell the last change that took a right away.
     RestrictionsUntold,
     /// A partition is opened by anybody at any time in any epoch.
     OpeningUnguarded,
@@ -91,7 +91,8 @@ mod chosen {
     }
 
     /// A script as it was written.
-    pub(crate) fn script(source: &'static str) -> Cow<'static, str> {
+    #[must_use]
+    pub fn script(source: &'static str) -> Cow<'static, str> {
         Cow::Borrowed(source)
     }
 }
@@ -121,13 +122,13 @@ mod chosen {
     }
 
     /// A script, without the guard that the planted bug takes away.
-    pub(crate) fn script(source: &'static str) -> Cow<'static, str> {
+    #[must_use]
+    pub fn script(source: &'static str) -> Cow<'static, str> {
         CHOSEN.map_or(Cow::Borrowed(source), |bug| without(bug, source))
     }
 }
 
-pub use chosen::POSSIBLE;
-pub(crate) use chosen::script;
+pub use chosen::{POSSIBLE, script};
 
 /// The guards that are lines of a script, and what stands there without them.
 #[cfg(any(test, feature = "planted-bugs"))]

@@ -31,7 +31,7 @@ pub(crate) const CASES: [Case; 12] = [
     case(
         Bug::CappedLog,
         "suites",
-        "log::limits::what_is_retained_is_bounded_in_bytes_and_trimming_makes_room",
+        "log::epochs::a_log_that_was_killed_under_load_has_everything_that_it_acked",
     ),
     case(Bug::NoncesForgotten, "suites", "live_chat::retries::ten_tries_at_once_are_one_message"),
     case(
@@ -67,7 +67,7 @@ pub(crate) const CASES: [Case; 12] = [
     case(
         Bug::RestrictionsUntold,
         "api",
-        "chat::tests::members::s12_who_is_removed_neither_hears_nor_says_anything_from_there_on",
+        "chat::tests::members::a_permission_from_before_a_removal_opens_no_room",
     ),
     case(Bug::OpeningUnguarded, "suites", "log::epochs::an_opening_that_comes_late_changes_nothing"),
 ];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use harness::logs::{Line, Stage, now_ms, somebody};
 use shared::id::RoomId;
-use shared::keys;
+use shared::{keys, planted};
 use uuid::Uuid;
 
 const SCRIPT: &str = include_str!("../../../shared/src/stream/lua/append.lua");
@@ -58,7 +58,7 @@ fn event(room: RoomId, more: &[(&'static str, &str)]) -> Args {
 
 /// Calls the script on the partition of `stage`.
 async fn call(stage: &Stage, args: &Args) -> Vec<String> {
-    let script = redis::Script::new(SCRIPT);
+    let script = redis::Script::new(&planted::script(SCRIPT));
     let mut call = script.prepare_invoke();
     for key in [keys::meta, keys::rooms, keys::memo, keys::log] {
         call.key(key(stage.partition));
