@@ -3,6 +3,7 @@
 
 mod amending;
 mod members;
+mod reading;
 
 use std::future::poll_fn;
 use std::sync::Arc;
