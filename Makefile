@@ -18,9 +18,9 @@ test:
 	cargo build --release --locked --workspace --bins
 	cargo test --release --locked --workspace
 
-# Also the tests that take minutes.
+# Also the tests that take minutes, one at a time: some of them measure it.
 test-long: test
-	cargo test --release --locked --workspace -- --ignored
+	cargo test --release --locked --workspace -- --ignored --test-threads 1
 
 # Everything that can be known without running a test.
 lint:

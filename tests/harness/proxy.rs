@@ -48,6 +48,19 @@ struct State {
 }
 
 impl Proxy {
+    /// A link to the server of one of the harness's URLs, and the URL that leads over it.
+    ///
+    /// # Panics
+    /// When the URL names no address and port.
+    pub async fn before(url: &str) -> (Proxy, String) {
+        let authority = url.split("//").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or(url);
+        let host = authority.rsplit('@').next().unwrap_or(authority);
+        let server = host.parse().unwrap_or_else(|error| panic!("{url} names no address: {error}"));
+        let proxy = Proxy::start(server).await;
+        let over = url.replace(host, &proxy.address.to_string());
+        (proxy, over)
+    }
+
     /// A link to `server` on a free port of 127.0.0.1.
     ///
     /// # Panics

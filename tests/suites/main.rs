@@ -5,6 +5,7 @@ mod end_to_end;
 mod live_chat;
 mod log;
 mod nodes;
+mod schedules;
 mod security;
 mod servers;
 mod store;

@@ -3,7 +3,6 @@
 mod clock;
 mod supervisor;
 
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 
 use harness::disk::SlowDisk;
@@ -211,19 +210,11 @@ async fn link(stack: &mut Stack, links: &mut Vec<(Target, Store, Proxy)>, target
             Store::Postgres => stack.servers.database_url.clone(),
         };
         if stores_of(role).contains(&store) {
-            let server = address(&url);
-            let proxy = Proxy::start(server).await;
-            stack.set(name, &url.replace(&server.to_string(), &proxy.address.to_string()));
+            let (proxy, over) = Proxy::before(&url).await;
+            stack.set(name, &over);
             links.push((target, store, proxy));
         } else {
             stack.set(name, &url);
         }
     }
-}
-
-/// The `127.0.0.1:port` of a URL of the harness.
-fn address(url: &str) -> SocketAddr {
-    let authority = url.split("//").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or(url);
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    host.parse().unwrap_or_else(|error| panic!("{url} names no address: {error}"))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use shared::event::{Event, LikeTarget};
+use shared::event::{Envelope, Event, LikeTarget};
 use shared::id::RoomId;
 use shared::store::live::{self, LiveSession};
 use shared::store::messages;
@@ -108,18 +108,20 @@ pub(crate) async fn by_id(app: &App, id: i64) -> Result<Option<LiveSession>, Err
 
 /// How many people like the session, and whether that may be behind.
 pub(crate) async fn likes(app: &App, session: &LiveSession) -> Result<(i64, bool), Error> {
-    let tail = history::tail(app, session.room).await;
-    let newest = tail.as_ref().ok().and_then(|tail| {
-        tail.entries.iter().find_map(|entry| match (entry.event(), entry.total) {
-            (Ok(Event::LikeChanged(like)), Some(total)) if like.target == LikeTarget::Session => Some(total),
-            _ => None,
-        })
-    });
+    let total = |entry: &Envelope| match (entry.event(), entry.total) {
+        (Ok(Event::LikeChanged(like)), Some(total)) if like.target == LikeTarget::Session => Some(total),
+        _ => None,
+    };
+    let tail = history::tail_until(app, session.room, || |entry: &Envelope| total(entry).is_some()).await;
+    let newest = tail.as_ref().ok().and_then(|tail| tail.entries.iter().find_map(total));
     if let Some(total) = newest {
         return Ok((total, false));
     }
     match (live::by_room(&app.pool, session.room).await, tail) {
-        (Ok(stored), tail) => Ok((stored.map_or(0, |stored| stored.total_likes), tail.is_err())),
+        (Ok(stored), tail) => {
+            let is_whole = tail.is_ok_and(|tail| !tail.cut);
+            Ok((stored.map_or(0, |stored| stored.total_likes), !is_whole))
+        }
         // The log says that nobody changed it lately; how it stood before that is in Postgres alone.
         (Err(Error::Unavailable(_)), Ok(_)) => Ok((0, true)),
         (Err(error), _) => Err(error),

@@ -52,7 +52,22 @@ impl Log {
     /// Walks `room` from its head down to the watermark, at most `most` entries; begins again when the epoch changes on
     /// the way.
     pub async fn tail(&self, room: RoomId, most: usize) -> Result<Tail, Error> {
+        self.tail_until(room, most, || |_: &Envelope| false).await
+    }
+
+    /// The same for a caller who knows when to stop: every walk asks a new `is_enough` of each entry, newest first, and what
+    /// lies below the first that is enough may be left out. That does not count as [cut](Tail::cut).
+    pub async fn tail_until<W>(
+        &self,
+        room: RoomId,
+        most: usize,
+        is_enough: impl Fn() -> W,
+    ) -> Result<Tail, Error>
+    where
+        W: FnMut(&Envelope) -> bool,
+    {
         loop {
+            let mut is_enough = is_enough();
             let first = self.tail_call(room, None).await?;
             let mut tail = Tail {
                 epoch: first.epoch,
@@ -61,13 +76,13 @@ impl Log {
                 entries: first.entries,
                 cut: false,
             };
-            let mut next = first.next;
+            let mut next = if tail.entries.iter().any(&mut is_enough) { 0 } else { first.next };
             let mut same_epoch = true;
             while next != 0 && same_epoch && tail.entries.len() < most {
                 let call = self.tail_call(room, Some(next)).await?;
                 same_epoch = call.epoch == tail.epoch;
+                next = if call.entries.iter().any(&mut is_enough) { 0 } else { call.next };
                 tail.entries.extend(call.entries);
-                next = call.next;
             }
             if same_epoch {
                 tail.cut = next != 0 || tail.entries.len() > most;

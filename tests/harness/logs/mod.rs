@@ -5,6 +5,7 @@
 //! what belongs to no partition, asks for its own.
 
 mod voice;
+mod wall;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,8 +27,10 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 pub use voice::{Line, Voice};
+pub use wall::Wall;
 
 use crate::children::{PATIENCE, eventually};
+use crate::process::Variables;
 use crate::servers::{Backend, Database, PARTITIONS, Servers};
 
 /// As in production: ten minutes.
@@ -110,7 +113,17 @@ impl Stage {
 
     /// A room of this partition, as Postgres knows it.
     pub async fn room(&self) -> RoomId {
-        let id = self.unknown_room();
+        self.make_room(self.unknown_room()).await
+    }
+
+    /// A room of some other partition of the same servers, which had better be this test's own.
+    pub async fn room_elsewhere(&self) -> RoomId {
+        let elsewhere = std::iter::repeat_with(|| RoomId(Uuid::new_v4()))
+            .find(|room| Partition::of(*room, PARTITIONS) != self.partition);
+        self.make_room(elsewhere.expect("most rooms are in another partition")).await
+    }
+
+    async fn make_room(&self, id: RoomId) -> RoomId {
         let room =
             NewRoom { id, kind: RoomKind::Group, name: Some("a room"), description: None, created_by: None };
         rooms::insert(&self.pool, &room).await.expect("Postgres takes a room");
@@ -168,6 +181,18 @@ impl Stage {
             .execute(&self.pool)
             .await
             .expect("Postgres answers");
+    }
+
+    /// The variables of a real persister on these servers.
+    pub fn variables(&self) -> Variables {
+        let variables = [
+            ("APP_ENV", "development"),
+            ("LOG_FORMAT", "json"),
+            ("LEASE_MS", "3000"),
+            ("DATABASE_URL", &self.database_url),
+            ("REDIS_URL", &self.log_url),
+        ];
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
     /// A new owner of the partition that has done nothing yet.

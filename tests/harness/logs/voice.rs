@@ -111,10 +111,10 @@ impl Voice {
         self.producer.append(&self.plain(room, body)).await.expect("the log takes any bytes")
     }
 
-    /// An append without conditions.
+    /// An append without conditions, to the partition of `room`.
     pub fn plain<'a>(&self, room: Option<RoomId>, body: &'a [u8]) -> Append<'a> {
         Append {
-            partition: self.partition,
+            partition: room.map_or(self.partition, |room| Partition::of(room, PARTITIONS)),
             room,
             to: &[],
             checked: None,

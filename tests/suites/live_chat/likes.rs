@@ -1,6 +1,9 @@
 //! Likes: one per person and target, whoever asks where and however often at once.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
+use harness::children::PATIENCE;
 use harness::person::{Node, Person};
 use harness::stack::Stack;
 use serde_json::{Value, json};
@@ -85,13 +88,45 @@ async fn one_person_liking_on_two_nodes_at_once_counts_once() {
     stack.finish().await;
 }
 
+/// So soon after its acceptance all of this has happened to a message.
+const SOON: Duration = Duration::from_millis(50);
+/// So many messages must have been in time, however busy the machine is.
+const IN_TIME: usize = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn likes_of_a_new_message_from_two_nodes_count_once_and_can_be_taken_back() {
+    let stack = Stack::builder().nodes(2).start().await;
+    let (ana, ben) = (stack.person("ana").await, stack.person("ben").await);
+    let (near, far) = (ben.at(Node(1)), ben.at(Node(2)));
+    let (mut in_time, mut messages, began) = (0, 0, Instant::now());
+    while in_time < IN_TIME {
+        assert!(began.elapsed() < PATIENCE, "only {in_time} of {messages} were done in time");
+        let id = ana.says("like me").await["message_id"].clone();
+        let accepted = Instant::now();
+        let (path, nothing) = (format!("/live-chat/like-message/{id}"), json!({}));
+        let (one, other) = tokio::join!(near.post(&path, &nothing), far.post(&path, &nothing));
+        let (yes, no) = if one.status == 200 { (one, other) } else { (other, one) };
+        assert_eq!(yes.ok()["likes"], 1);
+        assert_eq!(no.refused(400, "already_liked")["likes"], 1);
+        assert_eq!(far.delete(&path).await.ok()["likes"], 0);
+        assert_eq!(near.delete(&path).await.refused(400, "not_liked")["likes"], 0);
+        assert_eq!(near.post(&path, &nothing).await.ok()["likes"], 1);
+        in_time += usize::from(accepted.elapsed() <= SOON);
+        messages += 1;
+    }
+    stack.stored().await;
+    assert_eq!(stack.count("select count(*) from hubbub.reaction").await, messages);
+    assert_eq!(stack.count("select count(*) from hubbub.message where likes <> 1").await, 0);
+    stack.finish().await;
+}
+
 #[tokio::test]
 async fn a_storm_of_likes_reaches_a_socket_as_few_updates_the_last_value_always() {
     const FANS: usize = 60;
     let stack = Stack::builder().nodes(2).start().await;
     let mut socket = stack.person("ana").await.connect().await;
     let fans = people(&stack, FANS).await;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for (number, fan) in fans.iter().enumerate() {
         fan.at(Node(1 + number % 2)).post("/live-chat/like", &json!({})).await.ok();
     }

@@ -97,23 +97,58 @@ async fn a_retry_is_known_for_ever_also_when_the_log_has_forgotten_it() {
     let stage = Stage::start().await;
     let mut persister = stage.open().await;
     let (room, ana) = (stage.room().await, somebody());
-    // Either a name that says no time, or one of a time before this epoch.
-    for name in ["draft-1".to_owned(), made(0)] {
-        let line = Line::new(room, ana, "hello").named(&name);
-        let first = stage.producer().say(&line).await.expect("it is accepted");
-        stage.store_all(&mut persister).await;
-        stage.reopen(&mut persister).await;
+    // Names that say no time, and names of a time before the next epoch, recent or long ago.
+    let names = || ["draft-1".to_owned(), Uuid::new_v4().to_string(), made(0), made(-400)];
+    let mut said = Vec::new();
+    for is_stored in [true, false] {
+        for name in names() {
+            let text = format!("{name}, stored before: {is_stored}");
+            let line = Line::new(room, if is_stored { ana } else { somebody() }, text.as_str()).named(&name);
+            // Long after the opening a name of just now is taken for new without asking Postgres.
+            stage.open_since_long().await;
+            let first = stage.producer().say(&line).await.expect("it is accepted");
+            if is_stored {
+                stage.store_all(&mut persister).await;
+            }
+            stage.reopen(&mut persister).await;
 
-        let again = stage.producer().say(&line).await.expect("it is known");
-        assert!(again.again, "{name}");
-        assert_eq!((first.position, first.no, first.at_ms), (again.position, again.no, again.at_ms));
-        let other = Line { text: "good bye".into(), ..line };
-        assert_eq!(refusal(stage.producer().say(&other).await), Code::NonceReused, "{name}");
+            let again = stage.producer().say(&line).await.expect("it is known");
+            assert!(again.again, "{text}");
+            assert_eq!((first.position, first.no, first.at_ms), (again.position, again.no, again.at_ms));
+            let other = Line { text: "good bye".into(), ..line };
+            assert_eq!(refusal(stage.producer().say(&other).await), Code::NonceReused, "{text}");
+            said.push(text);
+        }
     }
     let next = stage.producer().say(&Line::new(room, ana, "next")).await.expect("it is accepted");
-    assert_eq!(next.position, Position { epoch: 3, seq: 3 }, "the room's numbers go on");
+    assert_eq!(next.position, Position { epoch: 9, seq: 9 }, "the room's numbers go on");
     stage.store_all(&mut persister).await;
-    assert_eq!(stage.texts(room).await, ["hello", "hello", "next"]);
+    said.push("next".to_owned());
+    assert_eq!(stage.texts(room).await, said);
+}
+
+#[tokio::test]
+async fn a_retry_that_is_on_its_way_while_the_epoch_changes_is_the_same_message() {
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let (room, ana) = (stage.room().await, somebody());
+    let (voice, mut said) = (stage.producer(), Vec::new());
+    for round in 0..5 {
+        let text = round.to_string();
+        let line = Line::new(room, ana, text.as_str()).named(&made(0));
+        stage.open_since_long().await;
+        let first = voice.say(&line).await.expect("it is accepted");
+        // The log goes before it is stored; the retry waits at the closed door while the next owner stores what survived.
+        stage.log.close(stage.partition).await.expect("the log answers");
+        let (again, ()) = tokio::join!(voice.say(&line), stage.let_open(&mut persister));
+        let again = again.expect("it is known");
+        assert!(again.again, "round {round}");
+        assert_eq!((first.position, first.no, first.at_ms), (again.position, again.no, again.at_ms));
+        said.push(text);
+    }
+    stage.store_all(&mut persister).await;
+    assert_eq!(stage.texts(room).await, said);
+    assert_eq!(stage.newest().await, EntryId { epoch: 5, pseq: 1 }, "no retry took a place of its own");
 }
 
 #[tokio::test]

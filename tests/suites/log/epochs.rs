@@ -22,19 +22,38 @@ async fn a_restarted_log_takes_nothing_until_it_is_opened_and_goes_on_counting_t
     let (stage, mut servers) = Stage::with_servers(Database::Shared).await;
     let mut persister = stage.open().await;
     let (room, ana, voice) = (stage.room().await, somebody(), stage.producer());
-    voice.say_all(room, ana, &["one", "two"]).await;
-    stage.store_all(&mut persister).await;
-    voice.say_all(room, ana, &["three"]).await;
+    let mut said = Vec::new();
+    for (epoch, is_killed) in [(2, false), (3, true)] {
+        let (stored, in_the_log) = (format!("{epoch} stored"), format!("{epoch} in the log"));
+        voice.say_all(room, ana, &[&stored]).await;
+        stage.store_all(&mut persister).await;
+        voice.say_all(room, ana, &[&in_the_log]).await;
+        said.extend([stored, in_the_log]);
 
-    servers.log.stop().await;
-    servers.log.start().await;
-    // The producer's connection comes back by itself, and must not pass for one to the process that was opened.
-    assert_eq!(refusal(voice.say(&Line::new(room, ana, "too early")).await), Code::Unavailable);
-    stage.let_open(&mut persister).await;
-    let said = voice.say(&Line::new(room, ana, "four")).await.expect("it is open");
-    assert_eq!((said.position, place(&said)), (Position { epoch: 2, seq: 4 }, EntryId { epoch: 2, pseq: 1 }));
+        if is_killed {
+            servers.log.kill9();
+        } else {
+            servers.log.stop().await;
+        }
+        servers.log.start().await;
+        // The producer's connection comes back by itself, and must not pass for one to the process that was opened: the log
+        // answers on it, still names the epoch, and takes nothing.
+        let back = eventually(PATIENCE, async || stage.log.state(stage.partition).await.ok()).await;
+        let back = back.expect("the connection comes back");
+        assert_eq!((back.open, back.epoch), (false, Some(epoch - 1)));
+        let unopened = stage.dump().await;
+        assert_eq!(refusal(voice.say(&Line::new(room, ana, "too early")).await), Code::Unavailable);
+        assert!(stage.dump().await == unopened, "a process that was not opened took something");
+
+        stage.let_open(&mut persister).await;
+        let opened = format!("{epoch} opened");
+        let placed = voice.say(&Line::new(room, ana, opened.as_str())).await.expect("it is open");
+        said.push(opened);
+        let seq = u64::try_from(said.len()).expect("a few");
+        assert_eq!((placed.position, place(&placed)), (Position { epoch, seq }, EntryId { epoch, pseq: 1 }));
+    }
     stage.store_all(&mut persister).await;
-    assert_eq!(stage.texts(room).await, ["one", "two", "three", "four"]);
+    assert_eq!(stage.texts(room).await, said);
 }
 
 /// Lines that eight people say without pause until the log is away: those that were acked.

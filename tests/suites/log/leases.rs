@@ -12,7 +12,7 @@ use shared::id::{BootId, Partition, RoomId};
 use shared::keys;
 use shared::room::RoomKind;
 use shared::store::rooms::{self, NewRoom};
-use shared::stream::{Append, Crew, Office, Producer};
+use shared::stream::{Crew, Office};
 use uuid::Uuid;
 
 /// How many of the partitions each of `boots` should own.
@@ -139,7 +139,7 @@ async fn each_lease_is_in_the_name_of_the_worker_that_should_have_it() {
 async fn what_is_said_while_workers_come_and_go_is_stored_once() {
     let (stage, _servers) = Stage::with_servers(Database::Shared).await;
     let office = postgres_office(&stage);
-    let producer = Producer::new(stage.log.clone(), stage.pool.clone());
+    let voice = stage.producer();
     let mut rooms = Vec::new();
     for _ in 0..24 {
         let id = RoomId(Uuid::new_v4());
@@ -151,11 +151,7 @@ async fn what_is_said_while_workers_come_and_go_is_stored_once() {
         for n in 0..20 {
             for room in &rooms {
                 let line = harness::logs::Line::new(*room, somebody(), n.to_string());
-                let voice = stage.producer();
-                let body = line.body();
-                let partition = Partition::of(*room, PARTITIONS);
-                let append = Append { partition, ..voice.plain(Some(*room), &body) };
-                producer.append(&append).await.expect("the log is open");
+                voice.say(&line).await.expect("the log is open");
             }
         }
     };

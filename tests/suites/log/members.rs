@@ -3,13 +3,16 @@
 
 use std::time::Duration;
 
-use harness::logs::{CAPS, Line, RETAIN, Stage, place, refusal, somebody};
+use futures_util::future::join_all;
+use harness::logs::{CAPS, Line, RETAIN, Stage, Voice, place, refusal, somebody};
+use harness::servers::PARTITIONS;
 use shared::error::Code;
-use shared::event::{Became, Event, MembershipChanged, MessageDeleted, MessageEdited};
-use shared::id::{AccountId, MessageId, MessageNo, RoomId};
-use shared::store::membership::{self, Committed, Wish};
-use shared::stream::{Append, Caps, Guard, Placed, Wanted, trim};
+use shared::event::{Became, Envelope, Event, MembershipChanged, MessageDeleted, MessageEdited};
+use shared::id::{AccountId, EntryId, MessageId, MessageNo, Nonce, RoomId, digest};
+use shared::store::membership::{self, Committed, Pending, Wish};
+use shared::stream::{Append, Caps, Change, Guard, Placed, Reading, Wanted, trim};
 use sqlx::Row as _;
+use uuid::Uuid;
 
 async fn commit(stage: &Stage, room: RoomId, person: AccountId, became: Became) {
     let wish = Wish { room, person, by: person, became, checked: u64::MAX };
@@ -57,6 +60,43 @@ async fn a_change_leaves_the_outbox_with_the_rows_of_its_entry_and_not_before() 
     stage.store_all(&mut persister).await;
     assert_eq!(outbox(&stage, room).await, [0_u64; 0]);
     assert_eq!(stands(&stage, room, ana).await, (false, 0, [2, 2, 2]));
+}
+
+async fn log_one(voice: &Voice, change: &Pending) -> Result<Placed, shared::Error> {
+    let Pending { room, number, restricting, to, body } = change;
+    let nonce = Nonce::of_change(*number);
+    let id = MessageId::named_by(*room, AccountId(Uuid::nil()), &nonce, PARTITIONS);
+    let send = Some((id, &nonce, digest(body.as_bytes())));
+    let change = Some(Change { number: *number, restricting: *restricting });
+    let append = Append { change, send, to, ..voice.plain(Some(*room), body.as_bytes()) };
+    voice.producer.append(&append).await
+}
+
+#[tokio::test]
+async fn changes_that_arrive_in_the_wrong_order_are_taken_in_the_right_one() {
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let (room, ana) = (stage.room().await, somebody());
+    for became in [Became::Member, Became::Banned, Became::Unbanned, Became::Member] {
+        commit(&stage, room, ana, became).await;
+    }
+    let pending = membership::pending(&stage.pool, room).await.expect("Postgres answers");
+    // Four nodes, each with one of them, the last one first.
+    let nodes: Vec<Voice> = pending.iter().map(|_| stage.producer()).collect();
+    let logged = pending.iter().zip(&nodes).rev().map(|(change, node)| log_one(node, change));
+    for logged in join_all(logged).await {
+        logged.expect("each waits for the one before it");
+    }
+    let mut cursor = stage.log.cursor(stage.partition, EntryId::default());
+    let entries = cursor.read(Reading::Now, 10).await.expect("the log answers");
+    let number = |entry: &Envelope| match entry.event() {
+        Ok(Event::MembershipChanged(change)) => change.number,
+        other => panic!("a change, not {other:?}"),
+    };
+    assert_eq!(entries.iter().map(number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    stage.store_all(&mut persister).await;
+    assert_eq!(outbox(&stage, room).await, [0_u64; 0]);
+    assert_eq!(stands(&stage, room, ana).await, (true, 1, [4, 2, 4]));
 }
 
 #[tokio::test]

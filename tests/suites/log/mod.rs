@@ -5,6 +5,7 @@
 //! of these tests also shows that what it uses could be moved to a Redis Cluster.
 
 mod append;
+mod crashes;
 mod epochs;
 mod fanout;
 mod leases;

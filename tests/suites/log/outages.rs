@@ -1,13 +1,15 @@
 //! Postgres away or set back, and a log with a hole: what can be kept is kept, and what is lost is put on record.
 
+use std::time::{Duration, Instant};
+
 use harness::children::{PATIENCE, eventually};
-use harness::logs::{CAPS, Line, Stage, place, somebody};
-use harness::servers::Database;
+use harness::logs::{CAPS, LEASE, Line, Stage, place, somebody};
+use harness::servers::{Database, PARTITIONS};
+use persister::PostgresOffice;
 use shared::error::Code;
-use shared::id::{EntryId, Position};
+use shared::id::{AccountId, BootId, EntryId, Position, RoomId};
 use shared::keys;
-use shared::stream::{Progress, Work, trim};
-use std::time::Duration;
+use shared::stream::{Crew, Progress, Work, trim};
 
 /// What was put on record as lost: after and before which entry.
 async fn losses(stage: &Stage) -> Vec<(String, String)> {
@@ -81,6 +83,62 @@ async fn a_hole_in_the_log_is_put_on_record_and_holds_up_nothing() {
     stage.store_all(&mut persister).await;
     assert_eq!(stage.texts(room).await, ["one", "three", "five", "six"]);
     assert_eq!(losses(&stage).await.len(), 2, "a new epoch is no hole");
+}
+
+/// Says something, again and again under one name while the log is closed.
+async fn says_when_open(stage: &Stage, room: RoomId, author: AccountId, text: &str) {
+    let (voice, line) = (stage.producer(), Line::new(room, author, text));
+    let said = eventually(PATIENCE, async || match voice.say(&line).await {
+        Ok(placed) => Some(placed),
+        Err(error) => {
+            assert_eq!(error.code(), Code::Unavailable, "{text}");
+            None
+        }
+    });
+    said.await.expect("the log is opened");
+}
+
+async fn is_stored(stage: &Stage, room: RoomId, texts: &[&str]) {
+    let stored = eventually(PATIENCE, async || (stage.texts(room).await == texts).then_some(()));
+    assert!(stored.await.is_some(), "{texts:?} are not stored: {:?}", stage.texts(room).await);
+}
+
+/// What follows upon a hole is stored within this time: the chores find the log closed at their next turn, a second later.
+const WITHIN: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_hole_stalls_neither_its_own_partition_nor_any_other() {
+    let (stage, _servers) = Stage::with_servers(Database::Shared).await;
+    let office = PostgresOffice::new(stage.log.clone(), stage.pool.clone(), LEASE);
+    let mut crew = Crew::new(office, BootId::draw(), PARTITIONS);
+    let (here, elsewhere, ana) = (stage.room().await, stage.room_elsewhere().await, somebody());
+    crew.tick().await.expect("Postgres answers");
+    for room in [here, elsewhere] {
+        says_when_open(&stage, room, ana, "before").await;
+        is_stored(&stage, room, &["before"]).await;
+    }
+    // Nobody stores anything while the log takes three more and loses the first of them.
+    crew.go().await;
+    for text in ["lost", "two", "three"] {
+        says_when_open(&stage, here, ana, text).await;
+    }
+    lose(&stage, EntryId { epoch: 1, pseq: 2 }).await;
+    says_when_open(&stage, elsewhere, ana, "meanwhile").await;
+
+    let began = Instant::now();
+    crew.tick().await.expect("Postgres answers");
+    is_stored(&stage, elsewhere, &["before", "meanwhile"]).await;
+    says_when_open(&stage, here, ana, "later").await;
+    is_stored(&stage, here, &["before", "two", "three", "later"]).await;
+    assert!(began.elapsed() < WITHIN, "{:?}", began.elapsed());
+    assert_eq!(losses(&stage).await, [("1-1".to_owned(), "1-3".to_owned())]);
+    let others: i64 =
+        sqlx::query_scalar("select count(*) from hubbub.partition where lost_range is not null or epoch > 1")
+            .fetch_one(&stage.pool)
+            .await
+            .expect("Postgres answers");
+    assert_eq!(others, 1, "only the partition with the hole has a record and a new epoch");
+    crew.go().await;
 }
 
 #[tokio::test]

@@ -7,9 +7,10 @@ use harness::children::{PATIENCE, eventually};
 use harness::logs::{LEASE, Stage, pool, somebody};
 use harness::servers::Database;
 use persister::Persist;
-use shared::id::BootId;
+use shared::id::{BootId, RoomId};
 use shared::store::partitions;
 use shared::stream::{Progress, Work};
+use sqlx::PgPool;
 
 #[tokio::test]
 async fn of_two_owners_the_older_stores_nothing_and_steps_down_every_time() {
@@ -86,58 +87,84 @@ async fn a_former_owner_can_neither_open_nor_give_up_a_partition() {
 
 #[tokio::test]
 async fn an_owner_that_is_paused_inside_its_transaction_is_followed_within_its_lease() {
+    owners_are_paused(2).await;
+}
+
+#[tokio::test]
+#[ignore = "long: twenty leases"]
+async fn of_twenty_owners_that_are_paused_inside_their_transactions_each_is_followed_and_fenced() {
+    owners_are_paused(20).await;
+}
+
+async fn owners_are_paused(rounds: usize) {
     let (stage, _servers) = Stage::with_servers(Database::Shared).await;
-    let (lease, deadline) = (Duration::from_millis(900), Duration::from_millis(600));
-    let sessions = pool(&stage.database_url, deadline);
+    let (room, ana) = (stage.room().await, somebody());
+    let sessions = pool(&stage.database_url, DEADLINE);
     let mut owner = Persist::new(stage.log.clone(), sessions.clone(), stage.claim(LEASE).await);
     stage.let_open(&mut owner).await;
-    let (room, ana) = (stage.room().await, somebody());
-    stage.producer().say_all(room, ana, &["one", "two"]).await;
-    stage.store_all(&mut owner).await;
-    stage.producer().say_all(room, ana, &["three"]).await;
+    let mut said = Vec::new();
+    for round in 0..rounds {
+        let before = format!("{round} before");
+        stage.producer().say_all(room, ana, &[&before]).await;
+        stage.store_all(&mut owner).await;
+        said.push(before);
+        owner = is_paused_and_followed(&stage, &sessions, owner, room, &mut said).await;
+    }
+    assert_eq!(stage.texts(room).await, said);
+}
 
-    let mut wall = shared::store::begin(&stage.pool).await.expect("Postgres answers");
-    let lock = "lock table hubbub.message in share mode";
-    sqlx::query(lock).execute(&mut *wall).await.expect("nobody else holds it");
+/// As a worker of a lease of 900 ms gives its sessions.
+const SHORT_LEASE: Duration = Duration::from_millis(900);
+const DEADLINE: Duration = Duration::from_millis(600);
+
+/// One round; answers the successor, which is the next owner.
+async fn is_paused_and_followed(
+    stage: &Stage,
+    sessions: &PgPool,
+    mut owner: Persist,
+    room: RoomId,
+    said: &mut Vec<String>,
+) -> Persist {
+    let (ana, round) = (somebody(), said.len());
+    let during = format!("{round} during");
+    stage.producer().say_all(room, ana, &[&during]).await;
+    said.push(during);
+    let mut wall = stage.wall().await;
     let began = Instant::now();
     let mut turn = Box::pin(owner.step());
     let inside = eventually(PATIENCE, async || {
         assert!((&mut turn).now_or_never().is_none(), "the turn can't end behind the wall");
-        let waiting: i64 = sqlx::query_scalar(
-            "select count(*) from pg_locks where not granted and relation = 'hubbub.message'::regclass
-             and database = (select oid from pg_database where datname = current_database())",
-        )
-        .fetch_one(&mut *wall)
-        .await
-        .expect("Postgres answers");
-        (waiting == 1).then_some(())
+        wall.holds_up().await
     });
     inside.await.expect("the turn is inside its transaction");
     // From here on nobody polls the turn: its process is paused, and its session idle within the transaction.
-    wall.rollback().await.expect("Postgres answers");
+    wall.falls().await;
     stage.lapse().await;
 
     let mut successor = None;
     while successor.is_none() {
         let free = partitions::claim(&stage.pool, BootId::draw(), &[stage.partition], LEASE).await;
         let free = free.expect("Postgres answers").into_iter().find(|hold| hold.partition == stage.partition);
-        successor = free.map(|hold| Persist::new(stage.log.clone(), stage.pool.clone(), hold));
+        successor = free.map(|hold| Persist::new(stage.log.clone(), sessions.clone(), hold));
         assert!(began.elapsed() < PATIENCE, "the paused owner holds its row for ever");
         tokio::task::yield_now().await;
     }
-    assert!(began.elapsed() < 2 * lease, "{:?}", began.elapsed());
+    assert!(began.elapsed() < 2 * SHORT_LEASE, "round {round}: {:?}", began.elapsed());
     let mut successor = successor.expect("the loop ends with one");
     stage.store_all(&mut successor).await;
-    assert_eq!(stage.texts(room).await, ["one", "two", "three"]);
+    assert_eq!(&stage.texts(room).await, said, "round {round}");
 
     // The owner wakes.
     let woken = turn.await;
-    assert!(!matches!(woken, Ok(Progress::Worked)), "{woken:?}");
-    stage.producer().say_all(room, ana, &["four"]).await;
+    assert!(!matches!(woken, Ok(Progress::Worked)), "round {round}: {woken:?}");
+    let after = format!("{round} after");
+    stage.producer().say_all(room, ana, &[&after]).await;
+    said.push(after);
     let lost =
         eventually(PATIENCE, async || matches!(owner.step().await, Ok(Progress::LostLease)).then_some(()))
             .await;
     lost.expect("it finds out");
+    assert!(stage.texts(room).await.len() < said.len(), "round {round}: the woken one stored something");
     stage.store_all(&mut successor).await;
-    assert_eq!(stage.texts(room).await, ["one", "two", "three", "four"]);
+    successor
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use harness::children::{PATIENCE, eventually};
+use harness::children::PATIENCE;
 use harness::logs::{LEASE, Line, Stage, somebody};
 use shared::id::{EntryId, RoomId};
 use shared::stream::{Progress, Wanted, Work};
-use sqlx::PgConnection;
 
 async fn count_of_session(stage: &Stage, room: RoomId) -> (i64, i64) {
     sqlx::query_as("select total_messages, total_likes from hubbub.live_session where room = $1")
@@ -88,27 +87,6 @@ async fn a_turn_that_is_cut_off_anywhere_loses_and_doubles_nothing() {
     assert_eq!(count_of_session(&stage, room).await.0, 120);
 }
 
-/// Keeps every message from being stored until it is dropped.
-async fn hold_up(stage: &Stage) -> sqlx::Transaction<'static, sqlx::Postgres> {
-    let mut transaction = shared::store::begin(&stage.pool).await.expect("Postgres answers");
-    sqlx::query("lock table hubbub.message in share mode")
-        .execute(&mut *transaction)
-        .await
-        .expect("nobody else holds it");
-    transaction
-}
-
-/// The session that waits behind [`hold_up`]; its transaction has moved the watermark and stored nothing yet.
-async fn held_up(session: &mut PgConnection) -> Option<i32> {
-    sqlx::query_scalar(
-        "select pid from pg_locks where not granted and relation = 'hubbub.message'::regclass
-         and database = (select oid from pg_database where datname = current_database())",
-    )
-    .fetch_optional(session)
-    .await
-    .expect("Postgres answers")
-}
-
 #[tokio::test]
 async fn a_session_that_ends_before_its_commit_takes_the_watermark_back_with_it() {
     let (stage, _servers) = Stage::with_servers(harness::servers::Database::Shared).await;
@@ -116,19 +94,14 @@ async fn a_session_that_ends_before_its_commit_takes_the_watermark_back_with_it(
     let (room, ana) = (stage.room().await, somebody());
     stage.producer().say_all(room, ana, &["one", "two"]).await;
 
-    let mut wall = hold_up(&stage).await;
+    let mut wall = stage.wall().await;
     let killed = async {
-        let waiting = eventually(PATIENCE, async || held_up(&mut wall).await).await;
-        let ended: bool = sqlx::query_scalar("select pg_terminate_backend($1)")
-            .bind(waiting.expect("the batch waits for the table"))
-            .fetch_one(&mut *wall)
-            .await
-            .expect("Postgres answers");
-        assert!(ended);
+        let waiting = wall.stops_somebody().await;
+        wall.ends(waiting).await;
     };
     let (turn, ()) = tokio::join!(persister.step(), killed);
     assert_eq!(turn.expect_err("the session is gone").code(), shared::error::Code::Unavailable);
-    wall.rollback().await.expect("Postgres answers");
+    wall.falls().await;
     assert_eq!(stage.watermark().await, EntryId { epoch: 1, pseq: 0 });
     assert!(stage.texts(room).await.is_empty());
 

@@ -8,9 +8,14 @@ use harness::servers::{Backend, Database};
 use harness::stack::{Role, Stack};
 use shared::id::EntryId;
 use shared::stream::Reading;
+use uuid::Uuid;
 
-/// Where the file is cut: behind the last whole entry, inside one, and behind a few. Each costs a start of Redis.
+/// Where the file is cut in every test run: behind the last whole entry, inside one, and behind a few. Each costs a start of
+/// Redis.
 const CUTS: [u64; 4] = [1, 97, 640, 2_900];
+/// The long run cuts at so many other places, anywhere in what a round or two of this writes.
+const RANDOM_CUTS: usize = 25;
+const RANDOM_CUT_MOST: u128 = 9_000;
 
 /// Files can be cut on this machine only.
 fn can_cut() -> bool {
@@ -30,6 +35,20 @@ async fn is_dense(stage: &Stage) {
 
 #[tokio::test]
 async fn a_file_that_was_cut_anywhere_gives_out_nothing_twice() {
+    files_are_cut(&CUTS).await;
+}
+
+#[tokio::test]
+#[ignore = "long: twenty-five starts of Redis"]
+#[expect(clippy::print_stderr, reason = "the test runner shows this beside the failure")]
+async fn a_file_that_was_cut_at_twenty_five_random_bytes_gives_out_nothing_twice() {
+    let draw = || u64::try_from(1 + Uuid::new_v4().as_u128() % RANDOM_CUT_MOST).expect("thousands");
+    let cuts: Vec<u64> = std::iter::repeat_with(draw).take(RANDOM_CUTS).collect();
+    eprintln!("cut off, in bytes: {cuts:?}");
+    files_are_cut(&cuts).await;
+}
+
+async fn files_are_cut(cuts: &[u64]) {
     if !can_cut() {
         return;
     }
@@ -37,7 +56,7 @@ async fn a_file_that_was_cut_anywhere_gives_out_nothing_twice() {
     let mut persister = stage.open().await;
     let (room, ana, voice) = (stage.room().await, somebody(), stage.producer());
     let (mut lines, mut last) = (Vec::new(), EntryId::default());
-    for (round, cut) in CUTS.into_iter().enumerate() {
+    for (round, &cut) in cuts.iter().enumerate() {
         for n in 0..8 {
             let line = Line::new(room, ana, format!("{round}.{n}"));
             let placed = place(&voice.say(&line).await.expect("the log is open"));

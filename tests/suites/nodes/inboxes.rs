@@ -2,12 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use fanout_worker::Fanout;
 use harness::children::{PATIENCE, eventually};
 use harness::person::Node;
+use harness::servers::PARTITIONS;
 use harness::stack::{Role, Stack};
 use redis::aio::MultiplexedConnection;
-use shared::id::BootId;
+use shared::bus::Bus;
+use shared::id::{BootId, Partition};
 use shared::keys;
+use shared::stream::{Progress, Work};
 
 /// Within this time what is missing from an inbox is fetched. The beat is a second.
 const REPAIRED_WITHIN: Duration = Duration::from_secs(2);
@@ -64,7 +68,18 @@ async fn entries_that_vanish_from_an_inbox_are_fetched_from_the_log() {
 
 #[tokio::test]
 async fn a_node_that_was_frozen_past_its_lease_wakes_under_a_new_name_and_hears_everything() {
-    let mut stack = Stack::builder().processes().start().await;
+    a_node_freezes("3000", Duration::ZERO).await;
+}
+
+#[tokio::test]
+#[ignore = "long: a node is frozen for fifteen seconds"]
+async fn a_node_that_was_frozen_for_fifteen_seconds_hears_everything() {
+    a_node_freezes("6000", Duration::from_secs(15)).await;
+}
+
+/// Freezes a node until its word on the bus has lapsed, and for at least so long, while people go on talking at another.
+async fn a_node_freezes(lease_ms: &str, at_least: Duration) {
+    let mut stack = Stack::builder().var("LEASE_MS", lease_ms).processes().start().await;
     let known = stack.names_on_the_bus().await;
     stack.add(Role::Api).await;
     stack.ready().await;
@@ -75,22 +90,57 @@ async fn a_node_that_was_frozen_past_its_lease_wakes_under_a_new_name_and_hears_
     assert_eq!(socket.hears(1).await, ["before"]);
 
     stack.node(Node(2)).process().pause();
-    ana.says("while it froze").await;
     let mut redis = bus(&stack).await;
+    let (began, mut said) = (Instant::now(), Vec::new());
     let lapsed = eventually(PATIENCE, async || {
+        said.push(format!("while it froze {}", said.len()));
+        ana.says(said.last().expect("it was just pushed")).await;
         let alive: i64 = redis::cmd("EXISTS").arg(keys::alive(frozen)).query_async(&mut redis).await.ok()?;
-        (alive == 0).then_some(())
+        (alive == 0 && began.elapsed() >= at_least).then_some(())
     });
     lapsed.await.expect("the frozen node's word lapses");
+    said.push("while it was gone".to_owned());
     ana.says("while it was gone").await;
     stack.node(Node(2)).process().resume();
-    assert_eq!(socket.hears(2).await, ["while it froze", "while it was gone"]);
+    assert_eq!(socket.hears(said.len()).await, said);
     ana.says("after").await;
     assert_eq!(socket.hears(1).await, ["after"]);
     let names = stack.names_on_the_bus().await;
     let is_new = |name: &&String| !known.contains(name) && **name != frozen.to_string();
     assert!(names.iter().any(|name| is_new(&name)), "{frozen} has no other name among {names:?}");
     drop((socket, redis));
+    stack.finish().await;
+}
+
+#[tokio::test]
+async fn what_two_fan_out_owners_hand_on_twice_is_heard_once() {
+    let mut stack = Stack::start().await;
+    let ana = stack.person("ana").await;
+    let mut socket = ana.connect().await;
+    ana.says("before").await;
+    assert_eq!(socket.hears(1).await, ["before"]);
+    stack.stop(Role::FanoutWorker, 1).await;
+    let partition = Partition::of(stack.live_room().await, PARTITIONS);
+    let log = stack.log().await;
+    let bus = Bus::connect(&stack.servers.bus_url).await.expect("the bus answers");
+    let [mut owner, mut woken] = [(); 2].map(|()| Fanout::new(log.clone(), bus.clone(), partition));
+    let mut said = Vec::new();
+    for turn in 0..21 {
+        let text = turn.to_string();
+        ana.says(&text).await;
+        said.push(text);
+        assert_eq!(owner.step().await.expect("both answer"), Progress::Worked);
+        // The other one comes with what the first has long handed on.
+        if turn % 3 == 2 {
+            assert_eq!(woken.step().await.expect("both answer"), Progress::Worked);
+        }
+    }
+    // The inbox keeps its order, so whatever came twice came before this.
+    ana.says("last").await;
+    assert_eq!(owner.step().await.expect("both answer"), Progress::Worked);
+    said.push("last".to_owned());
+    assert_eq!(socket.hears(said.len()).await, said);
+    drop((socket, owner, woken, log, bus));
     stack.finish().await;
 }
 

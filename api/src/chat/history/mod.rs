@@ -57,6 +57,28 @@ pub(crate) async fn tail(app: &App, room: RoomId) -> Result<Tail, Error> {
     app.log.tail(room, TAIL_MAX).await
 }
 
+/// The newest part of it, down to what is enough.
+pub(crate) async fn tail_until<W>(app: &App, room: RoomId, is_enough: impl Fn() -> W) -> Result<Tail, Error>
+where
+    W: FnMut(&Envelope) -> bool,
+{
+    app.log.tail_until(room, TAIL_MAX, is_enough).await
+}
+
+/// Says when more than `limit` messages before a position went by.
+fn messages_before(before: Option<Position>, limit: u32) -> impl FnMut(&Envelope) -> bool {
+    let mut left = limit;
+    move |entry| {
+        let is_wanted = before.is_none_or(|before| entry.position() < before);
+        if !is_wanted || !matches!(entry.event(), Ok(Event::MessageSent(_))) {
+            return false;
+        }
+        let is_one_more = left == 0;
+        left = left.saturating_sub(1);
+        is_one_more
+    }
+}
+
 /// The last `limit` messages of a room before the message `before`.
 pub(crate) async fn page(
     app: &App,
@@ -77,10 +99,11 @@ pub(crate) async fn page(
         Some(Some(position)) => Some(position),
         None => None,
     };
-    let (tail, stored) = both(app, room, |app| async move {
-        messages::page(&app.pool, room, app.partition(room), before, limit + 1).await
-    })
-    .await?;
+    // A tail that holds the page and one message more has all that happened to them, too: that came later.
+    let newest = tail_until(app, room, || messages_before(before, limit));
+    let (tail, stored) =
+        both(newest, async { messages::page(&app.pool, room, app.partition(room), before, limit + 1).await })
+            .await?;
     let rows = stored.as_ref().map_or(&[][..], |stored| &stored.rows);
     let mut messages = fold::fold(rows, told(app, tail.as_ref()));
     messages.retain(|message| before.is_none_or(|before| message.position < before));
@@ -131,9 +154,8 @@ pub(crate) async fn find(app: &App, no: MessageNo) -> Result<Option<Message>, Er
 /// A message of the room as it stands now.
 #[cfg_attr(not(test), allow(dead_code, reason = "asked by verbs that no dialect serves yet"))]
 pub(crate) async fn message(app: &App, room: RoomId, id: MessageId) -> Result<Option<Message>, Error> {
-    let (tail, stored) =
-        both(app, room, |app| async move { messages::by_id(&app.pool, id, app.partition(room)).await })
-            .await?;
+    let row = async { messages::by_id(&app.pool, id, app.partition(room)).await };
+    let (tail, stored) = both(tail(app, room), row).await?;
     // What Postgres says of a message may have been changed by what only the tail has, not the other way round: a message
     // that is in the tail has its whole life there.
     let (Some(tail), is_known_to_all) = (tail, stored.is_some()) else {
@@ -178,19 +200,15 @@ pub(crate) async fn stored_up_to_now(app: &App, room: RoomId) -> bool {
 }
 
 /// The tail, then Postgres. One of them may be away, not both.
-async fn both<'a, T, F>(
-    app: &'a App,
-    room: RoomId,
-    read: impl FnOnce(&'a App) -> F,
-) -> Result<(Option<Tail>, Option<Stored<T>>), Error>
-where
-    F: Future<Output = Result<Stored<T>, Error>>,
-{
+async fn both<T>(
+    tail: impl Future<Output = Result<Tail, Error>>,
+    stored: impl Future<Output = Result<Stored<T>, Error>>,
+) -> Result<(Option<Tail>, Option<Stored<T>>), Error> {
     let (tail, stored) = if Bug::PostgresFirst.is_planted() {
-        let stored = read(app).await;
-        (tail(app, room).await, stored)
+        let stored = stored.await;
+        (tail.await, stored)
     } else {
-        (tail(app, room).await, read(app).await)
+        (tail.await, stored.await)
     };
     let tail = match tail {
         Ok(tail) => Ok(tail),

@@ -9,7 +9,7 @@ use shared::store::messages::{self, StoredMessage};
 use shared::store::{Stored, live};
 use shared::stream::Tail;
 
-use super::{Head, both, complete_to, fold, tail, told};
+use super::{Head, both, complete_to, fold, tail, tail_until, told};
 use crate::app::App;
 use crate::chat::{Happened, Happening};
 
@@ -31,10 +31,8 @@ pub(crate) async fn replay(app: &App, room: RoomId, after: Position) -> Result<R
         return Ok(replay);
     }
     let limit = u32::try_from(REPLAY_MAX + 1).unwrap_or(u32::MAX);
-    let (tail, stored) = both(app, room, |app| async move {
-        messages::after(&app.pool, room, app.partition(room), after, limit).await
-    })
-    .await?;
+    let rows = async { messages::after(&app.pool, room, app.partition(room), after, limit).await };
+    let (tail, stored) = both(tail(app, room), rows).await?;
     let head = complete_to(&tail, &stored);
     let complete_to = head.position;
     let (Some(tail), Some(stored)) = (tail, stored) else {
@@ -69,7 +67,7 @@ pub(crate) async fn replay(app: &App, room: RoomId, after: Position) -> Result<R
 
 /// Everything after `after` if the tail alone has it all, as it has while Postgres is away.
 async fn replay_of_tail(app: &App, room: RoomId, after: Position) -> Result<Option<Replay>, Error> {
-    let tail = tail(app, room).await?;
+    let tail = tail_until(app, room, || |entry: &Envelope| entry.position() <= after).await?;
     let Some(head) = tail.head.filter(|head| head.position.epoch == after.epoch) else {
         return Ok(None);
     };
