@@ -181,7 +181,7 @@ const COMPARE_HEADS: u8 = 2;
 const ACCOUNT_CHANGED: u8 = 3;
 const VIEWER_COUNT: u8 = 4;
 
-fn encode(notices: &[Notice]) -> Vec<u8> {
+pub(crate) fn encode(notices: &[Notice]) -> Vec<u8> {
     let mut out = Vec::with_capacity(256 * notices.len());
     out.put_u8(FORM);
     for notice in notices {
@@ -227,7 +227,7 @@ fn put_envelope(out: &mut Vec<u8>, envelope: &Envelope) {
 }
 
 /// The notices of a batch, or none when it is not of our form. Bodies share the batch's memory.
-fn decode(mut batch: Bytes) -> Option<Vec<Notice>> {
+pub(crate) fn decode(mut batch: Bytes) -> Option<Vec<Notice>> {
     if batch.try_get_u8().ok()? != FORM {
         return None;
     }
