@@ -87,7 +87,7 @@ fn person() -> impl Strategy<Value = AccountId> {
 
 fn author() -> impl Strategy<Value = Author> {
     let names = (".*", option::of(".*"), option::of(".*"));
-    (person(), any::<i64>(), names, proptest::sample::subsequence(&Role::ALL[..], 0..=3)).prop_map(
+    (person(), any::<i64>(), names, proptest::sample::subsequence(Role::ALL.to_vec(), 0..=3)).prop_map(
         |(id, no, (username, full_name, avatar), roles)| Author {
             id,
             no,

@@ -262,7 +262,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let rich = r#"{"iss":"hubbub","aud":["web","hubbub"],"sub":"6F9619FF-8B86-4011-B42D-00CF4FC964FF","exp":4.1e9,"iat":1,
         "nbf":1,"ver":3,"username":" e\u0301va\u202e ","full_name":"Eva","avatar":"https://img.example/a.png","roles":["HOST","x"]}"#;
     let listed = r#"{"exp":4100000000,"sub":"42","aud":"hubbub","iss":"hubbub","roles":"winner, admin"}"#;
-    let modulus = "u".repeat(342);
+    let modulus = format!("{}w", "u".repeat(341));
     let keys = format!(
         r#"{{"keys":[{{"kty":"RSA","use":"sig","alg":"RS256","kid":"one","n":"{modulus}","e":"AQAB"}}]}}"#
     );
