@@ -2,7 +2,7 @@
 # `make up API=3 FANOUT=2 PERSISTER=2 PORT=8000 LIVE_CHAT_ENABLED=false`: variables given here or in the
 # environment reach the stack and win over its defaults.
 
-.PHONY: up test test-long lint bench torture planted clean-local
+.PHONY: up test test-long lint bench torture planted fuzz clean-local
 
 # Runs the whole stack on this machine until Ctrl-C.
 up:
@@ -31,6 +31,11 @@ bench:
 	@deploy/local/setup
 	cargo build --release --locked --workspace --bins
 	@"$${CARGO_TARGET_DIR:-target}/release/bench" $(BENCH)
+
+# Searches every decoder for inputs that break its promise, for SECS in all. What it finds, it tells how to look at again:
+# `make fuzz TARGET=frames INPUT=path`.
+fuzz:
+	@tests/fuzz/run $(SECS) $(TARGET) $(INPUT)
 
 # Breaks a stack of its own by a schedule that SEED repeats, and checks that nothing accepted is lost. docs/operations.md
 # tells how to read the verdict. TORTURE='--json report.json' also writes the figures.

@@ -2,6 +2,7 @@
 //! bytes, so that neither costs stack or memory here, nor is stored for others to choke on.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use shared::{Code, Refusal};
 
 /// How deep and how wide a value may be.
@@ -11,11 +12,24 @@ pub(crate) struct JsonLimits {
     pub(crate) keys: usize,
 }
 
-/// Reads a value of `T`.
+/// Reads any value.
+pub(crate) fn read(bytes: &[u8], limits: JsonLimits) -> Result<Value, Refusal> {
+    check_shape(bytes, limits).map_err(|problem| Refusal::new(Code::Invalid, problem))?;
+    serde_json::from_slice(bytes).map_err(|error| invalid(&error))
+}
+
+/// Reads an object. All of it is read as a value first: in a member that `T` does not have, serde takes bytes that are no
+/// text and halves of characters. Then it is read again from the bytes, because only there a repeated name is refused.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], limits: JsonLimits) -> Result<T, Refusal> {
-    let invalid = |message: String| Refusal::new(Code::Invalid, message);
-    check_shape(bytes, limits).map_err(|problem| invalid(problem.to_owned()))?;
-    serde_json::from_slice(bytes).map_err(|error| invalid(describe(&error)))
+    // serde would take a list for an object whose names were left out.
+    if !read(bytes, limits)?.is_object() {
+        return Err(Refusal::new(Code::Invalid, "This is not a JSON object"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| invalid(&error))
+}
+
+fn invalid(error: &serde_json::Error) -> Refusal {
+    Refusal::new(Code::Invalid, describe(error))
 }
 
 /// In words that hold nothing of the value itself.
@@ -83,12 +97,17 @@ fn skip_string(rest: &mut std::slice::Iter<'_, u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
 
     const LIMITS: JsonLimits = JsonLimits { depth: 16, keys: 64 };
 
+    #[derive(serde::Deserialize, Debug)]
+    struct Body {
+        #[allow(dead_code, reason = "only its type matters here")]
+        message: String,
+    }
+
     fn code(json: &str) -> Result<Value, Code> {
-        parse::<Value>(json.as_bytes(), LIMITS).map_err(|refusal| refusal.code)
+        read(json.as_bytes(), LIMITS).map_err(|refusal| refusal.code)
     }
 
     #[test]
@@ -118,12 +137,25 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_described_without_the_value() {
-        #[derive(serde::Deserialize, Debug)]
-        struct Body {
-            #[allow(dead_code, reason = "only its type matters here")]
-            message: String,
+    fn s21_a_body_is_an_object_and_json_throughout() {
+        let code = |json: &[u8]| {
+            parse::<Body>(json, LIMITS).map(|body| body.message).map_err(|refusal| refusal.code)
+        };
+        assert_eq!(code(br#"{"message":"hi","other":["x"]}"#), Ok("hi".to_owned()));
+        let bad: [&[u8]; 5] = [
+            b"{\"message\":\"hi\",\"other\":\"\xcf\"}",
+            br#"{"message":"hi","other":"\ud800"}"#,
+            br#"{"message":"hi","other":1e999}"#,
+            br#"["hi"]"#,
+            br#"{"message":"hi","message":"ho"}"#,
+        ];
+        for json in bad {
+            assert_eq!(code(json), Err(Code::Invalid), "{}", String::from_utf8_lossy(json));
         }
+    }
+
+    #[test]
+    fn a_problem_is_described_without_the_value() {
         let words = |json: &str| parse::<Body>(json.as_bytes(), LIMITS).unwrap_err().message.into_owned();
         assert_eq!(words("{}"), "Field `message` is missing");
         assert_eq!(words(r#"{"message": 17}"#), "A value is not of its type: expected a string");

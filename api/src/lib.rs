@@ -12,6 +12,8 @@ mod app;
 mod auth;
 mod chat;
 pub mod config;
+#[doc(hidden)]
+pub mod decoders;
 mod describe;
 mod dialect;
 mod headers;

@@ -40,6 +40,8 @@ pub(crate) fn by_node(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::{btree_set, vec};
+    use proptest::prelude::*;
     use shared::id::{AccountId, EntryId, Partition, RoomId};
 
     fn id<T>(name: impl Fn(uuid::Uuid) -> T, n: u128) -> T {
@@ -88,5 +90,37 @@ mod tests {
         assert_eq!(heard(&batches, 2), [1, 2, 4]);
         assert_eq!(heard(&batches, 3), [2]);
         assert_eq!(batches.len(), 3, "nobody gets an empty batch");
+    }
+
+    proptest! {
+        /// Rooms and people are few, so that they meet.
+        #[test]
+        fn who_wants_a_topic_gets_all_of_it_once_and_nothing_else(
+            entries in vec((prop::option::of(0..4_u128), vec(0..5_u128, 0..4)), 0..12),
+            wanted in vec(btree_set(0..4_u128, 0..4), 20),
+        ) {
+            let envelopes: Vec<Envelope> =
+                (1..).zip(&entries).map(|(pseq, (room, to))| envelope(pseq, *room, to)).collect();
+            let topics = topics(&envelopes);
+            prop_assert_eq!(topics.iter().collect::<BTreeSet<_>>().len(), topics.len(), "each topic once");
+            // A route may name a node twice: it is told by more than one key.
+            let routes: Vec<Vec<BootId>> = (0..topics.len())
+                .map(|topic| wanted[topic % wanted.len()].iter().chain(&wanted[0]).map(|n| id(BootId, *n)).collect())
+                .collect();
+            let batches = by_node(&envelopes, &topics, &routes);
+            for node in 0..4 {
+                let wants = |topic: Topic| {
+                    let place = topics.iter().position(|known| *known == topic);
+                    place.is_some_and(|place| routes[place].contains(&id(BootId, node)))
+                };
+                let due: Vec<u32> = envelopes
+                    .iter()
+                    .filter(|envelope| topics_of(envelope).any(wants))
+                    .map(|envelope| envelope.entry.pseq)
+                    .collect();
+                prop_assert_eq!(heard(&batches, node), due);
+            }
+            prop_assert!(batches.values().all(|batch| !batch.is_empty()), "nobody gets an empty batch");
+        }
     }
 }

@@ -16,6 +16,8 @@
 
 pub mod bus;
 pub mod config;
+#[doc(hidden)]
+pub mod decoders;
 pub mod error;
 pub mod event;
 pub mod id;

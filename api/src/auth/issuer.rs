@@ -15,7 +15,7 @@ pub(crate) const OWN: &str = "hubbub";
 
 /// An issuer as configured.
 #[derive(Clone)]
-pub(super) struct Issuer {
+pub(crate) struct Issuer {
     pub(super) name: String,
     pub(super) iss: String,
     /// One of these must be in a token's `aud`; empty means that `aud` does not matter.
@@ -37,7 +37,7 @@ pub(super) enum KeySource {
 
 impl Issuer {
     /// Ourselves. Tokens are signed with `current`; those signed with `previous` go on until they expire.
-    pub(super) fn own(current: Secret, previous: Option<Secret>) -> Self {
+    pub(crate) fn own(current: Secret, previous: Option<Secret>) -> Self {
         let one = |path: &str| vec![path.to_owned()];
         Self {
             name: OWN.to_owned(),

@@ -71,7 +71,7 @@ pub(super) struct KeySet {
 }
 
 #[derive(Clone)]
-struct Key {
+pub(crate) struct Key {
     kid: Option<String>,
     key: Arc<DecodingKey>,
 }
@@ -194,7 +194,7 @@ impl KeySet {
 
 /// The keys in an answer that can check a signature of `algorithm`; all others are passed over, because a set may hold
 /// keys for other purposes and of kinds yet to be invented.
-fn parse(body: &[u8], algorithm: Algorithm) -> Result<Vec<Key>, serde_json::Error> {
+pub(crate) fn parse(body: &[u8], algorithm: Algorithm) -> Result<Vec<Key>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Answer {
         keys: Vec<Value>,

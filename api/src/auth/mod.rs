@@ -10,12 +10,12 @@ pub(crate) mod credential;
 #[cfg(feature = "dev-login")]
 mod dev_login;
 mod extract;
-mod issuer;
+pub(crate) mod issuer;
 pub(crate) mod jwks;
 pub(crate) mod origin;
 pub(crate) mod routes;
 pub(crate) mod session;
-mod strict_json;
+pub(crate) mod strict_json;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;

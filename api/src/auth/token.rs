@@ -112,7 +112,7 @@ enum Keys {
 
 impl Issuers {
     /// Checkers for `issuers`; public keys are fetched through `http`, at the pace given.
-    pub(super) fn new(issuers: Vec<Issuer>, http: &reqwest::Client, pace: Pace) -> Self {
+    pub(crate) fn new(issuers: Vec<Issuer>, http: &reqwest::Client, pace: Pace) -> Self {
         let checker = |issuer: Issuer| (issuer.iss.clone(), Checker::new(issuer, http, pace));
         Self(issuers.into_iter().map(checker).collect())
     }

@@ -183,7 +183,7 @@ const COMPARE_HEADS: u8 = 2;
 const ACCOUNT_CHANGED: u8 = 3;
 const VIEWER_COUNT: u8 = 4;
 
-fn encode(notices: &[Notice]) -> Vec<u8> {
+pub(crate) fn encode(notices: &[Notice]) -> Vec<u8> {
     let mut out = Vec::with_capacity(256 * notices.len());
     out.put_u8(FORM);
     for notice in notices {
@@ -229,7 +229,7 @@ fn put_envelope(out: &mut Vec<u8>, envelope: &Envelope) {
 }
 
 /// The notices of a batch, or none when it is not of our form. Bodies share the batch's memory.
-fn decode(mut batch: Bytes) -> Option<Vec<Notice>> {
+pub(crate) fn decode(mut batch: Bytes) -> Option<Vec<Notice>> {
     if batch.try_get_u8().ok()? != FORM {
         return None;
     }
@@ -316,7 +316,32 @@ mod tests {
         assert_eq!(decode(Bytes::from(encode(&[]))), Some(vec![]));
     }
 
+    fn notice() -> impl Strategy<Value = Notice> {
+        let person = any::<u128>().prop_map(|id| AccountId(Uuid::from_u128(id)));
+        let (to, body) = (prop::collection::vec(person, 0..4), prop::collection::vec(any::<u8>(), 0..80));
+        let numbers = any::<(u16, u32, u32, u64, u32, i64, Option<i64>)>();
+        // The nil id stands for no room.
+        let room = prop::option::of(1..=u128::MAX).prop_map(|id| id.map(|id| RoomId(Uuid::from_u128(id))));
+        let envelope = (numbers, room, to, body).prop_map(|(numbers, room, to, body)| {
+            let (part, epoch, pseq, seq, prev, at_ms, total) = numbers;
+            let (partition, entry) = (Partition::numbered(part), EntryId { epoch, pseq });
+            Envelope { partition, entry, room, to, seq, prev, at_ms, total, body: body.into() }
+        });
+        let count = any::<(u128, u64)>();
+        prop_oneof![
+            4 => envelope.prop_map(Notice::Envelope),
+            1 => any::<u16>().prop_map(|part| Notice::CompareHeads(Partition::numbered(part))),
+            1 => any::<u128>().prop_map(|id| Notice::AccountChanged(AccountId(Uuid::from_u128(id)))),
+            1 => count.prop_map(|(id, count)| Notice::ViewerCount { room: RoomId(Uuid::from_u128(id)), count }),
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn any_batch_reads_what_it_writes(notices in prop::collection::vec(notice(), 0..6)) {
+            prop_assert_eq!(decode(Bytes::from(encode(&notices))), Some(notices));
+        }
+
         #[test]
         fn rubbish_is_told_from_a_batch_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = decode(Bytes::from(bytes));

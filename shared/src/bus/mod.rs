@@ -1,7 +1,7 @@
 //! The bus: inboxes, routes, liveness, fan-out leases, presence, counts over all nodes. Nothing here needs to survive a
 //! restart: whoever finds it empty says again what it knows, and heads are compared.
 
-mod inbox;
+pub(crate) mod inbox;
 mod lease;
 mod limits;
 mod presence;

@@ -75,7 +75,7 @@ async fn connect(client: &redis::Client) -> Result<MultiplexedConnection, Error>
 }
 
 /// XREAD answers nil, or one stream with its entries.
-fn read_answer(partition: Partition, answer: Value) -> Result<Vec<Envelope>, ParsingError> {
+pub(crate) fn read_answer(partition: Partition, answer: Value) -> Result<Vec<Envelope>, ParsingError> {
     let streams: Option<Vec<(Value, Value)>> = FromRedisValue::from_redis_value(answer)?;
     let Some((_, entries)) = streams.into_iter().flatten().next() else { return Ok(Vec::new()) };
     read_entries(partition, entries)

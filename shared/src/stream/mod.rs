@@ -8,11 +8,11 @@
 //! * every start of the Redis process is a new epoch: until the persister has opened it, it takes no append;
 //! * nothing above the watermark is ever trimmed.
 
-mod cursor;
+pub(crate) mod cursor;
 pub mod dead_letter;
 mod producer;
 mod settings;
-mod tail;
+pub(crate) mod tail;
 mod trim;
 mod worker;
 

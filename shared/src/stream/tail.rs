@@ -153,7 +153,7 @@ impl Log {
 }
 
 /// `seq prev number restricting`, as `append.lua` keeps it.
-fn read_counter(epoch: u32, counter: &str) -> Option<Head> {
+pub(crate) fn read_counter(epoch: u32, counter: &str) -> Option<Head> {
     let mut words = counter.split_ascii_whitespace().map(str::parse::<u64>);
     let mut word = || words.next()?.ok();
     let (seq, _prev, number, restricting) = (word()?, word()?, word()?, word()?);

@@ -223,3 +223,53 @@ async fn work_until(mut work: impl Work, partition: Partition, stop: Shutdown) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::btree_set;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn workers(ids: &BTreeSet<u128>) -> Vec<BootId> {
+        ids.iter().map(|id| BootId(Uuid::from_u128(*id))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_partition_has_one_owner_whoever_asks(ids in btree_set(any::<u128>(), 1..9), partitions in 1..65_u16) {
+            let alive = workers(&ids);
+            let other_way_round: Vec<BootId> = alive.iter().rev().copied().collect();
+            for partition in Partition::all(partitions) {
+                let owners = alive.iter().filter(|me| owner(partition, &alive) == Some(**me)).count();
+                prop_assert_eq!(owners, 1, "{} has one owner", partition);
+                prop_assert_eq!(owner(partition, &alive), owner(partition, &other_way_round));
+            }
+            prop_assert_eq!(owner(Partition::numbered(0), &[]), None);
+        }
+
+        #[test]
+        fn who_comes_or_goes_moves_only_its_own(ids in btree_set(any::<u128>(), 2..9), which in any::<prop::sample::Index>()) {
+            let all = workers(&ids);
+            let one = *which.get(&all);
+            let others: Vec<BootId> = all.iter().copied().filter(|worker| *worker != one).collect();
+            for partition in Partition::all(64) {
+                let (with, without) = (owner(partition, &all), owner(partition, &others));
+                prop_assert!(with == Some(one) || with == without, "{} moved between two who stayed", partition);
+                prop_assert!(without.is_some() && without != Some(one), "who is gone owns nothing");
+            }
+        }
+    }
+
+    #[test]
+    fn the_work_is_spread() {
+        let alive = workers(&(1..=4).collect());
+        for me in &alive {
+            let mine = Partition::all(1_000).filter(|p| owner(*p, &alive) == Some(*me)).count();
+            assert!((180..=320).contains(&mine), "{mine} of 1,000 among four");
+        }
+    }
+}

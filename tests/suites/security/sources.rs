@@ -13,7 +13,7 @@ fn manifest(package: &str) -> String {
 fn s44_no_package_may_hold_unsafe_code() {
     assert!(manifest("").contains("unsafe_code = \"forbid\""));
     assert!(manifest("").contains("unwrap_used = \"warn\""), "and CI denies warnings");
-    for package in ["shared", "api", "fanout-worker", "persister", "tests"] {
+    for package in ["shared", "api", "fanout-worker", "persister", "tests", "tests/fuzz"] {
         let manifest = manifest(package);
         let lints = manifest.split("[lints]").nth(1).unwrap_or_default();
         assert!(lints.trim_start().starts_with("workspace = true"), "{package} keeps the workspace's lints");

@@ -6,7 +6,7 @@
 
 mod rest;
 mod socket;
-mod wire;
+pub(crate) mod wire;
 
 use bytes::Bytes;
 use shared::error::{Code, Refusal};

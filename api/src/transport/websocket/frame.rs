@@ -154,6 +154,13 @@ impl Parser {
         self.unfinished_since
     }
 
+    /// How many bytes of payload there is room for.
+    pub(crate) fn held(&self) -> usize {
+        let message = self.message.as_ref().map_or(0, |message| message.bytes.capacity());
+        let control = if let Stage::Control { payload, .. } = &self.stage { payload.capacity() } else { 0 };
+        message + control
+    }
+
     fn at_rest(&self) -> bool {
         match self.stage {
             Stage::Header { len: 0, .. } => self.message.is_none(),

@@ -43,7 +43,7 @@ impl FrameIn {
     pub(crate) fn read(text: &str, limits: JsonLimits) -> Result<Self, Misread> {
         let misread = |why| Misread { why, client_msg_id: None };
         let invalid = |why| Refusal::new(Code::Invalid, why);
-        let frame: Value = json_check::parse(text.as_bytes(), limits).map_err(misread)?;
+        let frame = json_check::read(text.as_bytes(), limits).map_err(misread)?;
         let kind = frame.get("type").and_then(Value::as_str);
         let expected = match kind {
             Some("message") => "A message needs a text `message`, and `client_msg_id` is text or absent",

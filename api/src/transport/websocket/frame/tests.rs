@@ -248,7 +248,7 @@ fn s18_131072_one_byte_fragments_are_refused_at_the_65th() {
         if parser.feed(&mut fragment, Instant::now(), &mut events).is_err() {
             refused_at.get_or_insert(index);
         }
-        let held = parser.message.as_ref().map_or(0, |message| message.bytes.capacity());
+        let held = parser.held();
         assert!(held <= 128, "{held} bytes held after fragment {index}");
     }
     assert_eq!(refused_at, Some(64));
@@ -261,7 +261,7 @@ fn s18_a_declared_length_reserves_nothing() {
     let mut start = frame(FIN | BINARY, &[0; 60_000]);
     start.truncate(8 + 10);
     parser.feed(&mut start, Instant::now(), &mut events).unwrap();
-    let held = parser.message.as_ref().map_or(0, |message| message.bytes.capacity());
+    let held = parser.held();
     assert!(held <= 64, "{held} bytes reserved for 10 that came");
 }
 
