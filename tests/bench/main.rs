@@ -63,7 +63,7 @@ struct Plan {
     /// What to find out.
     #[arg(long, default_value = "cost", value_enum)]
     scenario: Scenario,
-    /// Sockets in the room: 1,000 unless given; 300 in `stuck` and `flood`, 600 in `roll`.
+    /// Sockets in the room: 1,000 unless given; 300 in `stuck`, 100 in `flood`, 600 in `roll`.
     #[arg(long, value_parser = whole::<1, 15_000>)]
     viewers: Option<usize>,
     /// Api nodes to start: 2 unless given; 3 in `roll`.
