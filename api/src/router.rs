@@ -1,9 +1,10 @@
 //! All URLs of a node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRef, Request};
+use axum::extract::{DefaultBodyLimit, FromRef, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,7 @@ use axum::routing::get;
 use shared::config::AppEnv;
 use shared::{Code, Refusal};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::app::Shared;
 use crate::auth::Authenticator;
@@ -53,7 +54,7 @@ pub(crate) fn router(app: &Shared) -> Router {
         })
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(RequestBodyTimeoutLayer::new(limits.body_time))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.request_time))
+        .layer(middleware::from_fn_with_state(limits.request_time, within))
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(app.clone());
     let whole = Router::new().fallback_service(routes).layer(middleware::from_fn(without_trailing_slash));
@@ -65,7 +66,15 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Failure::from(shared::Error::bug("a handler panicked")).into_response()
 }
 
-async fn ready(axum::extract::State(app): axum::extract::State<Shared>) -> Response {
+/// A request that takes longer than this is given up; it is not known what became of it, and the answer says so.
+async fn within(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(elapsed) => Failure::from(shared::Error::unavailable(elapsed)).into_response(),
+    }
+}
+
+async fn ready(State(app): State<Shared>) -> Response {
     let (status, body) = app.health.state();
     (StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), body).into_response()
 }

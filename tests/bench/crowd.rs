@@ -109,7 +109,7 @@ impl Ears {
                 // A socket too full for a pong is about to be closed for it, which the phase reports.
                 let _ = stream.try_write(&pong(payload));
             }
-            Frame::Close | Frame::Other => {}
+            Frame::Close(_) | Frame::Other => {}
         });
     }
 

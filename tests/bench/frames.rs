@@ -15,7 +15,8 @@ const ANSWER_BYTES_MAX: usize = 8_192;
 pub(crate) enum Frame<'a> {
     Text(&'a [u8]),
     Ping(&'a [u8]),
-    Close,
+    /// With its code and reason.
+    Close(&'a [u8]),
     Other,
 }
 
@@ -47,7 +48,7 @@ fn cut(bytes: &[u8], mut each: impl FnMut(Frame<'_>)) -> usize {
         let Some(payload) = bytes.get(used + head..used + head + length) else { break };
         each(match bytes[used] & 0x0f {
             1 => Frame::Text(payload),
-            8 => Frame::Close,
+            8 => Frame::Close(payload),
             9 => Frame::Ping(payload),
             _ => Frame::Other,
         });
@@ -81,7 +82,19 @@ pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
 /// # Errors
 /// What the socket says, or the first line of an answer that is not 101.
 pub(crate) async fn open(node: SocketAddr, path: &str) -> io::Result<(TcpStream, Vec<u8>)> {
-    let mut stream = TcpStream::connect(node).await?;
+    let stream = TcpStream::connect(node).await?;
+    upgrade(stream, node, path).await
+}
+
+/// The same with a connection of one's own making.
+///
+/// # Errors
+/// The same.
+pub(crate) async fn upgrade(
+    mut stream: TcpStream,
+    node: SocketAddr,
+    path: &str,
+) -> io::Result<(TcpStream, Vec<u8>)> {
     stream.set_nodelay(true)?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {node}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -134,7 +147,7 @@ mod tests {
                     seen.push(match frame {
                         Frame::Text(payload) => payload.len(),
                         Frame::Ping(payload) => 1_000 + payload.len(),
-                        Frame::Close => 2_000,
+                        Frame::Close(_) => 2_000,
                         Frame::Other => 3_000,
                     });
                 });

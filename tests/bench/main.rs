@@ -10,15 +10,20 @@ mod metrics;
 mod peer;
 mod phase;
 mod report;
+mod scenario;
 mod tally;
 mod target;
+mod verdict;
 
 use std::error::Error;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 use tokio::runtime::Builder;
 
 use crowd::Crowd;
@@ -55,14 +60,18 @@ enum Command {
 /// What to do. Everything is bounded: a benchmark that runs away takes the machine with it.
 #[derive(Args)]
 struct Plan {
-    /// Sockets in the room.
-    #[arg(long, default_value_t = 1_000, value_parser = whole::<1, 15_000>)]
-    viewers: usize,
-    /// Api nodes to start.
-    #[arg(long, default_value_t = 2, value_parser = whole::<1, 8>)]
-    nodes: usize,
-    /// Messages a second, one phase each.
-    #[arg(long, value_delimiter = ',', default_values_t = [20, 60], value_parser = clap::value_parser!(u32).range(1..=5_000))]
+    /// What to find out.
+    #[arg(long, default_value = "cost", value_enum)]
+    scenario: Scenario,
+    /// Sockets in the room: 1,000 unless given; 300 in `stuck`, 100 in `flood`, 600 in `roll`.
+    #[arg(long, value_parser = whole::<1, 15_000>)]
+    viewers: Option<usize>,
+    /// Api nodes to start: 2 unless given; 3 in `roll`.
+    #[arg(long, value_parser = whole::<1, 8>)]
+    nodes: Option<usize>,
+    /// Messages a second: one phase each in `cost`, 20 and 60 unless given. The other scenarios take the first: 60 in
+    /// `stuck`, 20 in `roll`, and `flood` begins to look for its own at 50.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=5_000))]
     rate: Vec<u32>,
     /// Seconds of a phase.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=600))]
@@ -87,30 +96,66 @@ struct Plan {
     json: Option<PathBuf>,
 }
 
+/// What a run finds out. All but the first judge what they measure, and end with 1 when it is not good enough.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// What a delivery and a connection cost.
+    Cost,
+    /// What 20 readers who stop reading do to the others.
+    Stuck,
+    /// What becomes of three times what can be sustained.
+    Flood,
+    /// What becomes of the viewers while the nodes are restarted one by one.
+    Roll,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Which {
     Hubbub,
     Peer,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Peer { sockets, feed }) => {
-            Ok(Builder::new_multi_thread().enable_all().build()?.block_on(peer::serve(sockets, feed))?)
+            Builder::new_multi_thread().enable_all().build()?.block_on(peer::serve(sockets, feed))?;
+            Ok(ExitCode::SUCCESS)
         }
         // One thread: the generator shall leave the machine to the servers, and needs no locks that wait.
-        None => Builder::new_current_thread().enable_all().build()?.block_on(measure(&cli.plan)),
+        None => Builder::new_current_thread().enable_all().build()?.block_on(run(&cli.plan)),
     }
 }
 
+async fn run(plan: &Plan) -> Result<ExitCode, Box<dyn Error>> {
+    let verdict = match plan.scenario {
+        Scenario::Cost => {
+            tell(plan, &measure(plan).await?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Scenario::Stuck => scenario::stuck(plan).await?,
+        Scenario::Flood => scenario::flood(plan).await?,
+        Scenario::Roll => scenario::roll(plan).await?,
+    };
+    tell(plan, &verdict)?;
+    Ok(if verdict.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 #[expect(clippy::print_stdout, reason = "a report belongs on standard output")]
-async fn measure(plan: &Plan) -> Result<(), Box<dyn Error>> {
+fn tell(plan: &Plan, report: &(impl Serialize + fmt::Display)) -> Result<(), Box<dyn Error>> {
+    if let Some(path) = &plan.json {
+        std::fs::write(path, serde_json::to_vec_pretty(report)?)?;
+    }
+    print!("{report}");
+    Ok(())
+}
+
+async fn measure(plan: &Plan) -> Result<Report, Box<dyn Error>> {
     let mut targets = Vec::new();
     if plan.targets.contains(&Which::Hubbub) {
         let ours = match &plan.env {
             Some(env) => Target::given(env).await,
-            None => Target::own(plan.nodes).await,
+            None => Target::own(plan.nodes.unwrap_or(2), &[]).await,
         };
         targets.push(measure_target(plan, ours).await?);
     }
@@ -119,23 +164,19 @@ async fn measure(plan: &Plan) -> Result<(), Box<dyn Error>> {
         let frame_bytes = as_ours.map_or(Ok(FRAME_BYTES), |phase| phase.traffic.frame_bytes.try_into())?;
         targets.push(measure_target(plan, Target::peer(frame_bytes).await).await?);
     }
-    let report = Report::new(targets);
-    if let Some(path) = &plan.json {
-        std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
-    }
-    print!("{report}");
-    Ok(())
+    Ok(Report::new(targets))
 }
 
 /// The target is stopped at the end, so that the next one has the machine to itself.
 async fn measure_target(plan: &Plan, target: Target) -> Result<TargetReport, Box<dyn Error>> {
     let target = Arc::new(target);
     let idle = if plan.idle == 0 { None } else { Some(idle::measure(&target, plan.idle).await?) };
-    let crowd = Crowd::gather(&target, 0..plan.viewers).await?;
+    let crowd = Crowd::gather(&target, 0..plan.viewers.unwrap_or(1_000)).await?;
     // Number 0 was sent until the target accepted it.
     let mut next = 1;
     let mut phases = Vec::new();
-    for (index, rate) in plan.rate.iter().copied().enumerate() {
+    let rates: &[u32] = if plan.rate.is_empty() { &[20, 60] } else { &plan.rate };
+    for (index, rate) in rates.iter().copied().enumerate() {
         if index == 0 {
             phase::run(&target, &crowd, Load { rate, secs: plan.warm_up }, &mut next).await;
         }

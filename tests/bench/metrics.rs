@@ -2,6 +2,16 @@
 
 use std::collections::BTreeMap;
 
+/// Sums up a counter of several services' texts, over all its labels that contain `label`.
+pub(crate) fn counted(texts: &[String], name: &str, label: &str) -> f64 {
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let values = lines.filter_map(|line| {
+        let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+        labels.contains(label).then(|| value.trim().parse::<f64>().ok()).flatten()
+    });
+    values.sum()
+}
+
 /// A Prometheus histogram: how many were at most so large, over all label sets and processes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Buckets {
@@ -53,6 +63,16 @@ fn bucket(rest: &str) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_counter_is_summed_up_over_services_and_labels() {
+        let texts = [
+            "# TYPE c counter\nc{r=\"slow\"} 3\nc{r=\"gone\"} 5\n".to_owned(),
+            "c{r=\"slow\"} 4\n".to_owned(),
+        ];
+        assert!((counted(&texts, "c", "slow") - 7.0).abs() < f64::EPSILON);
+        assert!((counted(&texts, "c", "") - 12.0).abs() < f64::EPSILON);
+    }
 
     #[test]
     fn a_quantile_comes_from_what_was_added_everywhere() {

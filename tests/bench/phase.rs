@@ -1,9 +1,11 @@
 //! One phase: messages at fixed times, whatever becomes of the earlier ones, and what came of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::children::eventually;
+use shared::error::Code;
 use shared::telemetry::names;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -30,10 +32,25 @@ pub(crate) struct Load {
     pub(crate) secs: u32,
 }
 
+/// What became of one send.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Accepted,
+    /// With the code that the body names, or the bare status of an answer that names none.
+    Refused(String),
+    /// Broken off, or not answered in time.
+    Unanswered,
+}
+
 /// What became of the sends.
 struct Sends {
     accepted: Vec<usize>,
-    failed: u64,
+    /// Neither accepted nor certainly not.
+    unknown: Vec<usize>,
+    refused: BTreeMap<String, u64>,
+    unanswered: u64,
+    /// When the last one was accepted, counted from the first intended send.
+    accepted_until: Duration,
     /// From the intended send to the answer.
     answers: hdrhistogram::Histogram<u64>,
     /// From the intended send to the real one: the generator's own fault.
@@ -69,7 +86,9 @@ pub(crate) async fn run(target: &Arc<Target>, crowd: &Crowd, load: Load, next: &
         viewers,
         traffic: Traffic {
             accepted: sends.accepted.len() as u64,
-            failed: sends.failed,
+            failed: sends.refused.values().sum::<u64>() + sends.unanswered,
+            refused: sends.refused,
+            unanswered: sends.unanswered,
             expected: sends.accepted.len() as u64 * viewers as u64,
             delivered: tally.delivered,
             lost,
@@ -88,6 +107,9 @@ pub(crate) async fn run(target: &Arc<Target>, crowd: &Crowd, load: Load, next: &
         persisted_p99_at_most_ms: bound(names::PERSIST_DELAY),
         load_average: load_before,
         cost: cost(&target.processes, &used, tally.delivered),
+        goodput: sends.accepted.len() as f64 / sends.accepted_until.as_secs_f64().max(f64::from(load.secs)),
+        accepted: sends.accepted.iter().map(|index| schedule.base + *index as u64).collect(),
+        unknown: sends.unknown.iter().map(|index| schedule.base + *index as u64).collect(),
     }
 }
 
@@ -99,26 +121,68 @@ async fn send_all(target: &Arc<Target>, schedule: Schedule) -> Sends {
         record(&mut lateness, schedule.due(index).elapsed());
         let target = target.clone();
         sends.spawn(async move {
-            let answer = target.post(schedule.base + index as u64).send().await;
-            let accepted = answer.is_ok_and(|answer| answer.status().is_success());
-            (index, accepted, schedule.due(index).elapsed())
+            let fate = fate_of(target.post(schedule.base + index as u64)).await;
+            (index, fate, schedule.due(index).elapsed())
         });
     }
-    let mut done = Sends { accepted: Vec::new(), failed: 0, answers: histogram(), lateness };
+    let mut done = Sends {
+        accepted: Vec::new(),
+        unknown: Vec::new(),
+        refused: BTreeMap::new(),
+        unanswered: 0,
+        accepted_until: Duration::ZERO,
+        answers: histogram(),
+        lateness,
+    };
     while let Some(sent) = sends.join_next().await {
-        let (index, accepted, took) = sent.expect("a send does not panic");
-        if accepted {
-            done.accepted.push(index);
-            record(&mut done.answers, took);
-        } else {
-            done.failed += 1;
-        }
+        let (index, fate, took) = sent.expect("a send does not panic");
+        done.note(index, fate, took, schedule);
     }
     done
 }
 
+impl Sends {
+    fn note(&mut self, index: usize, fate: Fate, took: Duration, schedule: Schedule) {
+        match fate {
+            Fate::Accepted => {
+                self.accepted.push(index);
+                record(&mut self.answers, took);
+                let answered = schedule.due(index) + took - schedule.start;
+                self.accepted_until = self.accepted_until.max(answered);
+            }
+            Fate::Refused(code) => {
+                if code == Code::Unavailable.as_str() {
+                    self.unknown.push(index);
+                }
+                *self.refused.entry(code).or_default() += 1;
+            }
+            Fate::Unanswered => {
+                self.unknown.push(index);
+                self.unanswered += 1;
+            }
+        }
+    }
+}
+
+/// Sends, and says what came of it.
+pub(crate) async fn fate_of(request: reqwest::RequestBuilder) -> Fate {
+    let Ok(answer) = request.send().await else { return Fate::Unanswered };
+    let status = answer.status();
+    let Ok(body) = answer.bytes().await else { return Fate::Unanswered };
+    if status.is_success() {
+        return Fate::Accepted;
+    }
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    Fate::Refused(body["code"].as_str().map_or_else(|| status.as_u16().to_string(), str::to_owned))
+}
+
+/// Whether a refusal has one of the stable codes, and not just a status.
+pub(crate) fn is_coded(refusal: &str) -> bool {
+    !refusal.bytes().all(|byte| byte.is_ascii_digit()) && refusal != Code::Internal.as_str()
+}
+
 /// Says when each message is due. A thread of its own, since timers of the runtime tick in milliseconds.
-fn metronome(schedule: Schedule) -> mpsc::UnboundedReceiver<usize> {
+pub(crate) fn metronome(schedule: Schedule) -> mpsc::UnboundedReceiver<usize> {
     let (ticks, due) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         for index in 0..schedule.count {

@@ -57,6 +57,13 @@ pub(crate) struct Phase {
     /// Of the minute before.
     pub(crate) load_average: f64,
     pub(crate) cost: Cost,
+    /// Accepted messages a second, over at least the time in which they were offered.
+    pub(crate) goodput: f64,
+    /// Numbers of the messages that were accepted, and of those of which nobody knows.
+    #[serde(skip)]
+    pub(crate) accepted: Vec<u64>,
+    #[serde(skip)]
+    pub(crate) unknown: Vec<u64>,
 }
 
 /// What went where.
@@ -65,6 +72,9 @@ pub(crate) struct Traffic {
     pub(crate) accepted: u64,
     /// Refused, or without an answer.
     pub(crate) failed: u64,
+    /// Refusals by code.
+    pub(crate) refused: BTreeMap<String, u64>,
+    pub(crate) unanswered: u64,
     pub(crate) expected: u64,
     pub(crate) delivered: u64,
     pub(crate) lost: u64,
@@ -77,7 +87,7 @@ pub(crate) struct Traffic {
 }
 
 /// A distribution in milliseconds.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Default, Serialize)]
 pub(crate) struct Millis {
     pub(crate) p50: f64,
     pub(crate) p99: f64,

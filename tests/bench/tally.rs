@@ -20,6 +20,11 @@ pub(crate) fn text_of(number: u64, length: usize) -> String {
     text
 }
 
+/// The number of a message with this text.
+pub(crate) fn number_of(text: &[u8]) -> Option<u64> {
+    number(text.strip_prefix(MARK)?.get(..DIGITS)?)
+}
+
 /// When each message of a phase is to be sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
@@ -151,8 +156,7 @@ impl Tally {
         if !at_hint {
             self.hint = payload.windows(MARK.len()).position(|window| window == MARK)?;
         }
-        let from = self.hint + MARK.len();
-        number(payload.get(from..from + DIGITS)?)
+        number_of(payload.get(self.hint..)?)
     }
 }
 
@@ -161,6 +165,15 @@ fn place(payload: &[u8]) -> Option<u64> {
     let digits = payload.strip_suffix(b"}")?;
     let from = digits.iter().rposition(|byte| !byte.is_ascii_digit())? + 1;
     if digits[..from].ends_with(PLACE) { number(&digits[from..]) } else { None }
+}
+
+/// The position that ends a frame, as a client names it when it resumes: `epoch:seq`.
+pub(crate) fn position(payload: &[u8]) -> Option<String> {
+    const EPOCH: &[u8] = b"\"epoch\":";
+    let seq = place(payload)?;
+    let from = payload.windows(EPOCH.len()).rposition(|window| window == EPOCH)? + EPOCH.len();
+    let length = payload[from..].iter().position(|byte| !byte.is_ascii_digit())?;
+    Some(format!("{}:{seq}", number(&payload[from..from + length])?))
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -209,6 +222,12 @@ mod tests {
         tally.note(1, &frame(100, 1), now);
         tally.note(1, &frame(101, 3), now);
         assert_eq!(tally.inversions, 2, "the first viewer was told another place");
+    }
+
+    #[test]
+    fn a_frame_says_where_to_resume() {
+        assert_eq!(position(&frame(100, 12)).as_deref(), Some("1:12"));
+        assert_eq!(position(br#"{"type":"viewer_count_update","viewer_count":3}"#), None);
     }
 
     #[test]

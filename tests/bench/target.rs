@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::machine::{self, Watched};
 use crate::peer::PeerProcess;
-use crate::tally::text_of;
+use crate::tally::{number_of, text_of};
 
 /// Bytes of a message's text.
 const TEXT_BYTES: usize = 100;
@@ -44,7 +44,7 @@ pub(crate) struct Target {
     metrics_secret: Option<String>,
     client: reqwest::Client,
     /// Kept alive for as long as it is measured.
-    _running: Running,
+    running: Running,
 }
 
 /// How messages are sent.
@@ -53,11 +53,23 @@ enum Feed {
     Peer { url: String, frame_bytes: usize },
 }
 
-#[expect(dead_code, reason = "they are held, not used: dropping them ends the processes")]
+/// Processes that end when this is dropped.
 enum Running {
     Elsewhere,
-    Stack { services: Vec<Process>, servers: Box<Servers> },
-    Peer(PeerProcess),
+    Stack {
+        #[expect(dead_code, reason = "held, not used")]
+        workers: Vec<Process>,
+        nodes: Vec<Node>,
+        servers: Box<Servers>,
+    },
+    Peer(#[expect(dead_code, reason = "held, not used")] PeerProcess),
+}
+
+/// An api node of a stack of our own.
+pub(crate) struct Node {
+    pub(crate) process: Process,
+    /// Where it says that it is ready.
+    pub(crate) readyz: String,
 }
 
 /// Signs people in with the stack's own key.
@@ -76,9 +88,9 @@ impl Tokens {
 }
 
 impl Target {
-    /// Starts a stack of our own: `nodes` api nodes and one of everything else.
-    pub(crate) async fn own(nodes: usize) -> Target {
-        own::start(nodes).await
+    /// Starts a stack of our own: `nodes` api nodes and one of everything else, with these settings beside its own.
+    pub(crate) async fn own(nodes: usize, settings: &[(&str, &str)]) -> Target {
+        own::start(nodes, settings).await
     }
 
     /// A running stack, by the file of its addresses and secrets.
@@ -99,13 +111,18 @@ impl Target {
             metrics: Vec::new(),
             metrics_secret: None,
             client: client(),
-            _running: Running::Peer(process),
+            running: Running::Peer(process),
         }
     }
 
     /// Where viewer `number` sits: the node, and the path of its socket.
     pub(crate) fn seat(&self, number: usize) -> (SocketAddr, String) {
-        let node = self.nodes[number % self.nodes.len()];
+        self.seat_at(number % self.nodes.len(), number)
+    }
+
+    /// The same at the node that is counted `node`, from 0.
+    pub(crate) fn seat_at(&self, node: usize, number: usize) -> (SocketAddr, String) {
+        let node = self.nodes[node];
         match &self.feed {
             Feed::Hubbub { session, tokens } => {
                 let token = tokens.of("viewer", number as u64);
@@ -117,10 +134,16 @@ impl Target {
 
     /// Prepares the sending of message `number`.
     pub(crate) fn post(&self, number: u64) -> reqwest::RequestBuilder {
+        let node = usize::try_from(number).unwrap_or(0) % self.nodes.len();
+        self.post_at(node, number, Uuid::now_v7())
+    }
+
+    /// The same at the node that is counted `node`, from 0, and under a name that a retry gives again.
+    pub(crate) fn post_at(&self, node: usize, number: u64, nonce: Uuid) -> reqwest::RequestBuilder {
         match &self.feed {
             Feed::Hubbub { tokens, .. } => {
-                let node = self.nodes[usize::try_from(number).unwrap_or(0) % self.nodes.len()];
-                let body = json!({"message": text_of(number, TEXT_BYTES), "client_msg_id": Uuid::now_v7()});
+                let node = self.nodes[node];
+                let body = json!({"message": text_of(number, TEXT_BYTES), "client_msg_id": nonce});
                 let request = self.client.post(format!("http://{node}/live-chat/send-message"));
                 request.bearer_auth(tokens.of("sender", number % SENDERS)).json(&body)
             }
@@ -151,6 +174,36 @@ impl Target {
             }
         }
         texts
+    }
+
+    /// Takes the api nodes out of the target's hands, for stopping and starting them.
+    ///
+    /// # Panics
+    /// When the target is no stack of our own.
+    pub(crate) fn take_nodes(&mut self) -> Vec<Node> {
+        match &mut self.running {
+            Running::Stack { nodes, .. } => std::mem::take(nodes),
+            Running::Elsewhere | Running::Peer(_) => panic!("only nodes of our own are stopped"),
+        }
+    }
+
+    /// The numbers of the messages that Postgres has.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    ///
+    /// # Panics
+    /// When the target is no stack of our own.
+    pub(crate) async fn stored(&self) -> Result<Vec<u64>, sqlx::Error> {
+        let Running::Stack { servers, .. } = &self.running else {
+            panic!("only a database of our own is read")
+        };
+        let mut session = sqlx::PgConnection::connect(&servers.database_url).await?;
+        let texts: Vec<String> =
+            sqlx::query_scalar("select content from hubbub.message where content like 'bench %'")
+                .fetch_all(&mut session)
+                .await?;
+        Ok(texts.iter().filter_map(|text| number_of(text.as_bytes())).collect())
     }
 
     /// Finds the open session, and waits until a message is accepted.

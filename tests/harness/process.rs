@@ -71,6 +71,17 @@ impl Process {
         self.child.id()
     }
 
+    /// The most memory that it ever had in RAM, in bytes.
+    ///
+    /// # Panics
+    /// When it is gone, or the system does not say.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.unwrap_or_else(|| panic!("{} has no memory to be asked for", self.name)) * 1_024
+    }
+
     /// Kills with SIGKILL.
     pub fn kill9(&mut self) {
         self.child.kill9();

@@ -17,6 +17,7 @@ pub(crate) async fn set_like(
     target: LikeTarget,
     wanted: Wanted,
 ) -> Result<i64, Error> {
+    let _under_way = app.limits.begin_append()?;
     app.limits.let_message_pass(person, room)?;
     let event = Event::LikeChanged(LikeChanged { target, person, liked: wanted == Wanted::Liked });
     let append = Append {

@@ -40,6 +40,7 @@ const NO_MEMBERSHIP: u64 = 0;
 /// Accepts a message: once this returns, it is ordered and durable in the log. A retry of the same nonce gives the same
 /// receipt.
 pub(crate) async fn send_message(app: &App, author: &Account, draft: Draft) -> Result<Receipt, Error> {
+    let _under_way = app.limits.begin_append()?;
     app.limits.let_message_pass(author.id, draft.room)?;
     match append(app, author, draft, NO_MEMBERSHIP).await? {
         Appended::Placed(placed) => Ok(receipt(&placed)),
@@ -50,6 +51,7 @@ pub(crate) async fn send_message(app: &App, author: &Account, draft: Draft) -> R
 /// The same in a room that has members: the author's seat is checked, and the log checks that nothing was taken away since.
 #[cfg_attr(not(test), allow(dead_code, reason = "no dialect that is served yet has members"))]
 pub(crate) async fn send_as_member(app: &App, author: &Account, draft: Draft) -> Result<Receipt, Error> {
+    let _under_way = app.limits.begin_append()?;
     app.limits.let_message_pass(author.id, draft.room)?;
     for _ in 0..TRIES {
         let seat = seats::allowed(app, draft.room, author.id, policy::may_send).await?;

@@ -86,20 +86,53 @@ async fn retire_rooms(app: &Shared) {
     }
 }
 
-/// Closes all connections, a batch every so often, so that their clients do not come back to the other nodes all at once.
+/// Between two steps of a drain: far below the second by which a load is felt.
+const STEP: Duration = Duration::from_millis(50);
+
+/// Closes all connections, spread evenly over `within`, so that their clients do not come back to the other nodes all at once.
 pub(crate) async fn drain(app: &Shared, within: Duration) {
-    /// Share of the connections that one batch closes.
-    const BATCHES: u32 = 20;
     let all = app.hub.all_connections();
-    let batch = all.len().div_ceil(BATCHES as usize).max(1);
-    for connections in all.chunks(batch) {
-        for connection in connections {
+    let steps = steps(within);
+    let (began, mut closed) = (tokio::time::Instant::now(), 0);
+    for step in 1..=steps {
+        let due = due(all.len(), step, steps);
+        for connection in &all[closed..due] {
             connection.outbox.close(CloseReason::Drain);
         }
-        tokio::time::sleep(within / BATCHES).await;
+        closed = due;
+        tokio::time::sleep_until(began + within * step / steps).await;
     }
     // Whoever came in meanwhile.
     for connection in app.hub.all_connections() {
         connection.outbox.close(CloseReason::Drain);
+    }
+}
+
+/// How many steps a drain takes.
+fn steps(within: Duration) -> u32 {
+    u32::try_from(within.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
+/// How many of `all` are closed once `step` of `steps` is done.
+fn due(all: usize, step: u32, steps: u32) -> usize {
+    let share = all as u64 * u64::from(step) / u64::from(steps.max(1));
+    usize::try_from(share).unwrap_or(all).min(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_closes_everybody_and_in_no_second_more_than_its_share() {
+        for (all, secs) in [(0, 20), (1, 20), (7, 1), (200, 20), (450, 12), (100_000, 20), (600, 0)] {
+            let steps = steps(Duration::from_secs(secs));
+            let closes: Vec<usize> =
+                (1..=steps).map(|step| due(all, step, steps) - due(all, step - 1, steps)).collect();
+            assert_eq!(closes.iter().sum::<usize>(), all);
+            let share = all.div_ceil(usize::try_from(secs).expect("small").max(1));
+            let second = closes.windows(20).map(|second| second.iter().sum::<usize>()).max();
+            assert!(second.unwrap_or(0) <= share + 1, "{all} within {secs} s: {second:?} in one second");
+        }
     }
 }

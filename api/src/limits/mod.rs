@@ -62,6 +62,10 @@ pub struct Limits {
     pub messages_burst: u32,
     /// Messages a second in one room on this node: past that nobody reads.
     pub room_messages_per_second: u32,
+    /// Messages and likes that this node may have on their way into the log at once. The log takes all that wait for it
+    /// in one sync, so more would not make it faster: they would wait past the deadline, be done and answered
+    /// `unavailable`, and be sent again.
+    pub appends_in_flight: usize,
     /// Frames a second on one socket, of any kind.
     pub frames_per_second: u32,
     /// New sockets a second of one address: a household behind one, or one client gone wild.
@@ -106,6 +110,7 @@ impl Limits {
             messages_per_second: read.number("LIMIT_MESSAGES_PER_SECOND", 10, 1..=1_000_000),
             messages_burst: read.number("LIMIT_MESSAGES_BURST", 20, 1..=1_000_000),
             room_messages_per_second: read.number("LIMIT_ROOM_MESSAGES_PER_SECOND", 500, 1..=1_000_000),
+            appends_in_flight: read.number("LIMIT_APPENDS_IN_FLIGHT", 256, 1..=1 << 20),
             frames_per_second: read.number("LIMIT_FRAMES_PER_SECOND", 50, 1..=1_000_000),
             handshakes_per_second: read.number("LIMIT_HANDSHAKES_PER_SECOND", 20, 1..=1_000_000),
             sockets_per_user: read.number("LIMIT_SOCKETS_PER_USER", 10, 1..=1 << 24),

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use shared::bus::Bus;
 use shared::id::{AccountId, BootId, RoomId};
+use shared::telemetry::names;
 use shared::{Code, Error, Refusal};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Buckets, Counts, Limits, Place, network_of};
 
@@ -17,6 +19,7 @@ pub(crate) struct NodeLimits {
     rooms: Buckets<RoomId>,
     handshakes: Buckets<IpAddr>,
     handshakes_per_second: u32,
+    appends: Semaphore,
     people: Counts<AccountId>,
     addresses: Counts<IpAddr>,
     sockets_per_user: u32,
@@ -31,6 +34,20 @@ pub(crate) struct SocketPlace {
     node: Arc<dyn Fn() -> BootId + Send + Sync>,
 }
 
+/// What is on its way into the log.
+pub(crate) struct UnderWay<'a> {
+    _place: SemaphorePermit<'a>,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        metrics::gauge!(names::APPENDS_IN_FLIGHT).decrement(1);
+    }
+}
+
+/// What a caller is told to wait when too much is under way: that clears faster than a backlog.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
+
 impl NodeLimits {
     pub(crate) fn new(limits: &Limits) -> Self {
         let now = Instant::now();
@@ -40,11 +57,28 @@ impl NodeLimits {
             rooms: Buckets::new(limits.room_message_rate(), limits.rate_keys, now),
             handshakes: Buckets::new(limits.handshake_rate(), limits.rate_keys, now),
             handshakes_per_second: limits.handshakes_per_second,
+            appends: Semaphore::new(limits.appends_in_flight),
             people: Counts::new(limits.sockets_per_user),
             addresses: Counts::new(limits.sockets_per_ip),
             sockets_per_user: most(limits.sockets_per_user),
             sockets_per_ip: most(limits.sockets_per_ip),
         }
+    }
+
+    /// Lets one more message or like go to the log, for as long as the answer is held. When too many are on their way
+    /// already, nothing was done, and there will be room again soon: they all are answered within seconds.
+    pub(crate) fn begin_append(&self) -> Result<UnderWay<'_>, Error> {
+        let Ok(place) = self.appends.try_acquire() else {
+            let busy = Refusal::new(Code::Overloaded, "Too much is being sent at once, try again soon");
+            return Err(busy.retry_after(BUSY_RETRY).into());
+        };
+        metrics::gauge!(names::APPENDS_IN_FLIGHT).increment(1);
+        Ok(UnderWay { _place: place })
+    }
+
+    /// Whether no more can be on its way into the log: then whatever can be left out is.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.appends.available_permits() == 0
     }
 
     /// Lets a message or a like of `person` in `room` pass, or says when the next one may.
@@ -129,4 +163,26 @@ impl Drop for SocketPlace {
 
 fn too_fast(message: &'static str, wait: Duration) -> Error {
     Refusal::new(Code::RateLimited, message).retry_after(wait).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_much_is_under_way_at_once_and_the_rest_is_told_to_wait() {
+        let limits = NodeLimits::new(&Limits { appends_in_flight: 2, ..Limits::default() });
+        let first = limits.begin_append().expect("a free place");
+        let _second = limits.begin_append().expect("a free place");
+        match limits.begin_append() {
+            Err(Error::Refused(refusal)) => {
+                assert_eq!((refusal.code, refusal.retry_after), (Code::Overloaded, Some(BUSY_RETRY)));
+            }
+            _ => panic!("two are under way"),
+        }
+        assert!(limits.is_busy());
+        drop(first);
+        assert!(!limits.is_busy());
+        assert!(limits.begin_append().is_ok(), "a place that was left can be taken");
+    }
 }

@@ -12,6 +12,8 @@ pub const DELIVERIES: &str = "hubbub_deliveries_total";
 pub const DELIVERY_LATENCY: &str = "hubbub_delivery_latency_seconds";
 /// Attempts to append to the log. Labels: `outcome` (ok, again, or the refusal's code).
 pub const APPENDS: &str = "hubbub_appends_total";
+/// Messages and likes of this node on their way into the log, of at most LIMIT_APPENDS_IN_FLIGHT.
+pub const APPENDS_IN_FLIGHT: &str = "hubbub_appends_in_flight";
 /// Messages accepted. Labels: `dialect`.
 pub const MESSAGES: &str = "hubbub_messages_total";
 /// Likes given and taken back. Labels: `target` (message, session).
@@ -45,6 +47,7 @@ pub(super) fn describe() {
     describe_counter!(DELIVERIES, Unit::Count, "Frames handed to sockets by dialect");
     describe_histogram!(DELIVERY_LATENCY, Unit::Seconds, "From accept in the log to the socket write");
     describe_counter!(APPENDS, Unit::Count, "Appends to the log by outcome");
+    describe_gauge!(APPENDS_IN_FLIGHT, Unit::Count, "Messages and likes on their way into the log");
     describe_counter!(MESSAGES, Unit::Count, "Messages accepted by dialect");
     describe_counter!(LIKES, Unit::Count, "Likes given by kind of target");
     describe_gauge!(VIEWERS, Unit::Count, "Distinct viewers over all nodes");

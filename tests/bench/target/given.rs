@@ -32,7 +32,7 @@ pub(super) async fn find(env: &Path) -> Target {
         metrics: value("METRICS_URLS").split(',').map(str::to_owned).collect(),
         metrics_secret: values.get("INTERNAL_SECRET").map(|secret| (*secret).to_owned()),
         client: client(),
-        _running: Running::Elsewhere,
+        running: Running::Elsewhere,
     };
     target.wait_until_open().await;
     target

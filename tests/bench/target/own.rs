@@ -8,7 +8,7 @@ use harness::process::{Process, Variables};
 use harness::servers::Servers;
 use jsonwebtoken::EncodingKey;
 
-use super::{Feed, Running, Target, Tokens, client, stores};
+use super::{Feed, Node, Running, Target, Tokens, client, stores};
 use crate::machine::Watched;
 
 /// Signs nothing but the tokens of one run.
@@ -30,24 +30,20 @@ const RAISED: [(&str, &str); 8] = [
 const OPEN: [(&str, &str); 3] =
     [("DRAW_TIME_HOUR", "12"), ("LIVE_CHAT_PRE_DRAW_HOURS", "12"), ("LIVE_CHAT_POST_DRAW_HOURS", "12")];
 
-pub(super) async fn start(nodes: usize) -> Target {
+pub(super) async fn start(count: usize, settings: &[(&str, &str)]) -> Target {
     let servers = Servers::start().await;
-    let mut services = Vec::new();
-    let mut metrics = Vec::new();
-    for (name, program) in [("persister", "persister"), ("fanout-worker", "fanout-worker")] {
-        services.push((name.to_owned(), launch(&servers, name, program, None, &mut metrics)));
+    let mut stack = Launch { servers: &servers, settings, watched: Vec::new(), metrics: Vec::new() };
+    let mut workers = Vec::new();
+    for program in ["persister", "fanout-worker"] {
+        workers.push(stack.launch(program, program, None).await.process);
     }
-    let mut listen = Vec::new();
-    for node in 1..=nodes {
-        let (name, address) = (format!("api-{node}"), SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
-        services.push((name.clone(), launch(&servers, &name, "api", Some(address), &mut metrics)));
+    let (mut nodes, mut listen) = (Vec::new(), Vec::new());
+    for number in 1..=count {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        nodes.push(stack.launch(&format!("api-{number}"), "api", Some(address)).await);
         listen.push(address);
     }
-    for ((_, service), url) in services.iter_mut().zip(&metrics) {
-        service.ready(&url.replace("/metrics", "/readyz")).await;
-    }
-    let mut processes: Vec<Watched> =
-        services.iter().map(|(name, service)| Watched { name: name.clone(), pid: service.id() }).collect();
+    let Launch { watched: mut processes, metrics, .. } = stack;
     let holders = processes.iter().filter(|process| process.name.starts_with("api")).cloned().collect();
     processes.extend(stores(&servers.log_url, &servers.bus_url, &servers.database_url).await);
     let mut target = Target {
@@ -59,39 +55,45 @@ pub(super) async fn start(nodes: usize) -> Target {
         metrics,
         metrics_secret: None,
         client: client(),
-        _running: Running::Stack {
-            services: services.into_iter().map(|(_, service)| service).collect(),
-            servers: Box::new(servers),
-        },
+        running: Running::Stack { workers, nodes, servers: Box::new(servers) },
     };
     target.wait_until_open().await;
     target
 }
 
-fn launch(
-    servers: &Servers,
-    name: &str,
-    program: &str,
-    listen: Option<SocketAddr>,
-    metrics: &mut Vec<String>,
-) -> Process {
-    let internal = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    metrics.push(format!("http://{internal}/metrics"));
-    let given = [
-        ("DATABASE_URL", servers.database_url.as_str()),
-        ("REDIS_URL", &servers.log_url),
-        ("BUS_REDIS_URL", &servers.bus_url),
-        ("SECRET_KEY", SECRET_KEY),
-    ];
-    let mut variables: Variables = given
-        .into_iter()
-        .chain(RAISED)
-        .chain(OPEN)
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    variables.insert("INTERNAL_LISTEN".to_owned(), internal.to_string());
-    if let Some(address) = listen {
-        variables.insert("LISTEN".to_owned(), address.to_string());
+/// What services are started with, and what is known of those that were.
+struct Launch<'a> {
+    servers: &'a Servers,
+    settings: &'a [(&'a str, &'a str)],
+    watched: Vec<Watched>,
+    metrics: Vec<String>,
+}
+
+impl Launch<'_> {
+    /// Starts a service and waits until it is ready.
+    async fn launch(&mut self, name: &str, program: &str, listen: Option<SocketAddr>) -> Node {
+        let internal = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let mut process = Process::start(name, program, &[], self.variables(internal, listen));
+        let readyz = format!("http://{internal}/readyz");
+        process.ready(&readyz).await;
+        self.metrics.push(format!("http://{internal}/metrics"));
+        self.watched.push(Watched { name: name.to_owned(), pid: process.id() });
+        Node { process, readyz }
     }
-    Process::start(name, program, &[], variables)
+
+    fn variables(&self, internal: SocketAddr, listen: Option<SocketAddr>) -> Variables {
+        let given = [
+            ("DATABASE_URL", self.servers.database_url.as_str()),
+            ("REDIS_URL", &self.servers.log_url),
+            ("BUS_REDIS_URL", &self.servers.bus_url),
+            ("SECRET_KEY", SECRET_KEY),
+        ];
+        let all = given.into_iter().chain(RAISED).chain(OPEN).chain(self.settings.iter().copied());
+        let mut variables: Variables = all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        variables.insert("INTERNAL_LISTEN".to_owned(), internal.to_string());
+        if let Some(address) = listen {
+            variables.insert("LISTEN".to_owned(), address.to_string());
+        }
+        variables
+    }
 }

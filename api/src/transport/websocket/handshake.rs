@@ -22,9 +22,10 @@ use tokio::net::TcpStream;
 const ACCEPT_SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Most that the kernel holds unsent for one connection. Beyond it bytes wait in the outbox, where their age is seen and
-/// bounded; without it a stuck reader would hide megabytes in the kernel.
+/// bounded; without it a stuck reader would hide megabytes in the kernel. In a lively room this is a second's worth, so that
+/// much later its age is counted.
 #[cfg(target_os = "linux")]
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 
 /// What is wrong with an upgrade request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
