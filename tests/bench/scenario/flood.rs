@@ -19,9 +19,9 @@ const VIEWERS: usize = 100;
 /// A room has the rate that it has unless set: it is what a flood meets first. The log has room for the whole run.
 const SETTINGS: [(&str, &str); 3] =
     [("LIMIT_ROOM_MESSAGES_PER_SECOND", "500"), ("LOG_MAX_BYTES", "1073741824"), ("LOG_RETAIN_SECS", "30")];
-/// Where the search begins, and by how much each step goes on.
+/// Where the search begins; each step goes on by one part in so many.
 const RATE_FIRST: u32 = 50;
-const STEP: f64 = 1.5;
+const STEP: u32 = 2;
 /// The search is over then in any case: a faster machine than this has been built for is not measured.
 const RATE_MAX: u32 = 12_000;
 /// Seconds of a step.
@@ -92,7 +92,7 @@ async fn sustainable(plan: &Plan, room: &mut Room, crowd: &Crowd) -> u32 {
             break;
         }
         sustained = rate;
-        rate = (f64::from(rate) * STEP) as u32;
+        rate += rate / STEP;
     }
     sustained
 }

@@ -157,7 +157,8 @@ impl Watch {
     async fn keep_looking<T>(&mut self, target: &Target) -> T {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let closed = (closes(target).await - self.closes_before) as usize;
+            // A count of sockets, though metrics are told as floating-point numbers.
+            let closed = format!("{:.0}", closes(target).await - self.closes_before).parse().unwrap_or(0);
             let after = self.began.map_or(Duration::ZERO, |began| began.elapsed());
             for _ in self.seen..closed {
                 self.closed_after.push(after);
