@@ -21,9 +21,10 @@ const SETTINGS: [(&str, &str); 3] =
     [("LIMIT_ROOM_MESSAGES_PER_SECOND", "500"), ("LOG_MAX_BYTES", "1073741824"), ("LOG_RETAIN_SECS", "30")];
 /// Where the search begins, and by how much each step goes on.
 const RATE_FIRST: u32 = 50;
-const STEP: f64 = 1.5;
-/// The search is over then in any case: a faster machine than this has been built for is not measured.
-const RATE_MAX: u32 = 12_000;
+const STEP: (u32, u32) = (3, 2);
+/// The search is over then in any case: at three times as much the generator, one thread that needs a connection for each
+/// send that waits, would be what gives way.
+const RATE_MAX: u32 = 1_300;
 /// Seconds of a step.
 const STEP_SECS: u32 = 4;
 /// A rate is sustained when nothing is refused or lost, and nobody waits longer than that for an ack or a message.
@@ -92,7 +93,7 @@ async fn sustainable(plan: &Plan, room: &mut Room, crowd: &Crowd) -> u32 {
             break;
         }
         sustained = rate;
-        rate = (f64::from(rate) * STEP) as u32;
+        rate = rate * STEP.0 / STEP.1;
     }
     sustained
 }
