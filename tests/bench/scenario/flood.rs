@@ -118,6 +118,8 @@ fn figures(rate: u32, calm: &Phase, flood: &Phase, after: &Phase) -> Vec<Figure>
             "",
             Wanted::AtLeast(GOODPUT_MIN),
         ),
+        // What meets no limit is no flood.
+        Figure::new("sends refused meanwhile", flood.traffic.failed as f64, "", Wanted::AtLeast(1.0)),
         Figure::never("refusals without a code", uncoded),
         Figure::never("sends without an answer", flood.traffic.unanswered),
         Figure::new("p99 of acks meanwhile", flood.answer.p99, "ms", Wanted::Anything),
