@@ -136,9 +136,9 @@ async fn stuck_readers(target: &Target, viewers: std::ops::Range<usize>) -> std:
 #[derive(Default)]
 struct Watch {
     began: Option<Instant>,
-    closes_before: f64,
+    closes_before: u64,
     bytes_before: u64,
-    seen: usize,
+    seen: u64,
     /// Of every stuck reader, over all rounds.
     closed_after: Vec<Duration>,
     /// The most that the nodes grew by in one round.
@@ -157,8 +157,7 @@ impl Watch {
     async fn keep_looking<T>(&mut self, target: &Target) -> T {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            // A count of sockets, though metrics are told as floating-point numbers.
-            let closed = format!("{:.0}", closes(target).await - self.closes_before).parse().unwrap_or(0);
+            let closed = closes(target).await.saturating_sub(self.closes_before);
             let after = self.began.map_or(Duration::ZERO, |began| began.elapsed());
             for _ in self.seen..closed {
                 self.closed_after.push(after);
@@ -169,7 +168,7 @@ impl Watch {
     }
 }
 
-async fn closes(target: &Target) -> f64 {
+async fn closes(target: &Target) -> u64 {
     counted(&target.metrics().await, "hubbub_outbox_closes_total", "slow_reader")
 }
 
