@@ -19,7 +19,7 @@ const VIEWERS: usize = 100;
 /// A room has the rate that it has unless set: it is what a flood meets first. The log has room for the whole run.
 const SETTINGS: [(&str, &str); 3] =
     [("LIMIT_ROOM_MESSAGES_PER_SECOND", "500"), ("LOG_MAX_BYTES", "1073741824"), ("LOG_RETAIN_SECS", "30")];
-/// Where the search begins, and by how much each step goes on.
+/// Where the search begins, and by what each step goes on.
 const RATE_FIRST: u32 = 50;
 const STEP: (u32, u32) = (3, 2);
 /// The search is over then in any case: at three times as much the generator, one thread that needs a connection for each

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use harness::children::{PATIENCE, eventually};
 use harness::logs::{CAPS, Line, RETAIN, Stage, now_ms, place, refusal, somebody};
 use shared::error::Code;
 use shared::id::{EntryId, Position};
@@ -152,6 +153,24 @@ async fn a_retry_that_is_on_its_way_while_the_epoch_changes_is_the_same_message(
 }
 
 #[tokio::test]
+async fn a_retry_of_a_sender_whose_clock_is_ahead_is_the_same_message_in_the_next_epoch() {
+    const AHEAD_SECS: i64 = 2;
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let (room, ana) = (stage.room().await, somebody());
+    let line = Line::new(room, ana, "early").named(&made(AHEAD_SECS));
+    let made_at = now_ms() + AHEAD_SECS.unsigned_abs() * 1_000;
+    let first = stage.producer().say(&line).await.expect("it is accepted");
+    stage.store_all(&mut persister).await;
+    stage.reopen(&mut persister).await;
+    // Its name says a time after the opening, which by now has passed.
+    let passed = eventually(PATIENCE, async || (now_ms() > made_at).then_some(())).await;
+    passed.expect("two seconds pass");
+    let again = stage.producer().say(&line).await.expect("it is known");
+    assert!(again.again && again.position == first.position, "{again:?} is not {first:?}");
+}
+
+#[tokio::test]
 async fn only_a_name_that_may_be_old_needs_postgres() {
     let stage = Stage::start().await;
     let _persister = stage.open().await;
@@ -160,7 +179,7 @@ async fn only_a_name_that_may_be_old_needs_postgres() {
     let alone = stage.producer_without_postgres();
     let named = |name: &str| Line::new(room, ana, name).named(name);
 
-    // Made within a second of the opening: the first try may have been before it.
+    // Made within seconds of the opening: the first try may have been before it.
     let just_opened = named(&made(0));
     stage.open_since_long().await;
     let before = stage.newest().await;
@@ -182,7 +201,7 @@ async fn only_a_name_that_may_be_old_needs_postgres() {
 }
 
 #[tokio::test]
-async fn a_young_name_is_looked_up_in_the_first_second_of_an_epoch() {
+async fn a_young_name_is_looked_up_in_the_first_seconds_of_an_epoch() {
     let stage = Stage::start().await;
     let mut persister = stage.open().await;
     let (room, ana) = (stage.room().await, somebody());
