@@ -12,11 +12,13 @@ up:
 clean-local:
 	@deploy/local/clean
 
-# Every test that CI runs, on servers of its own.
+# Every test that CI runs, on servers of its own. Tests wait for servers and leases more than they compute, so at least four
+# run at once, however few processors there are.
+TEST_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 4); if [ "$$n" -gt 4 ]; then echo "$$n"; else echo 4; fi)
 test:
 	@deploy/local/setup
 	cargo build --release --locked --workspace --bins
-	cargo test --release --locked --workspace
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --release --locked --workspace
 
 # Also the tests that take minutes, one at a time: some of them measure it.
 test-long: test

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fanout_worker::Fanout;
 use harness::children::{PATIENCE, eventually};
 use harness::logs::{Line, Stage, now_ms, place, somebody};
+use harness::servers::Database;
 use redis::aio::MultiplexedConnection;
 use shared::bus::{Delivery, Inbox, Notice, Topic};
 use shared::event::Event;
@@ -254,7 +255,8 @@ async fn a_hole_in_the_log_makes_every_node_compare_heads() {
 
 #[tokio::test]
 async fn a_node_knows_when_its_inbox_lost_something() {
-    let stage = Stage::start().await;
+    // On a bus of its own: a fan-out worker of another test may tell every node to compare heads.
+    let (stage, _servers) = Stage::with_servers(Database::Shared).await;
     let (room, mut redis) = (stage.room().await, bus_redis(&stage).await);
     let mut node = Node::wants(&stage, &[Topic::Room(room)]).await;
     let count = |count| [Notice::ViewerCount { room, count }];

@@ -43,6 +43,7 @@ async fn a_file_that_was_cut_anywhere_gives_out_nothing_twice() {
 async fn a_file_that_was_cut_at_twenty_five_random_bytes_gives_out_nothing_twice() {
     let draw = || u64::try_from(1 + Uuid::new_v4().as_u128() % RANDOM_CUT_MOST).expect("thousands");
     let cuts: Vec<u64> = std::iter::repeat_with(draw).take(RANDOM_CUTS).collect();
+    // The test runner shows this beside a failure.
     eprintln!("cut off, in bytes: {cuts:?}");
     files_are_cut(&cuts).await;
 }
