@@ -179,7 +179,7 @@ async fn only_a_name_that_may_be_old_needs_postgres() {
     let alone = stage.producer_without_postgres();
     let named = |name: &str| Line::new(room, ana, name).named(name);
 
-    // Made within seconds of the opening: the first try may have been before it.
+    // Made within a second of the opening: the first try may have been before it.
     let just_opened = named(&made(0));
     stage.open_since_long().await;
     let before = stage.newest().await;
@@ -201,7 +201,7 @@ async fn only_a_name_that_may_be_old_needs_postgres() {
 }
 
 #[tokio::test]
-async fn a_young_name_is_looked_up_in_the_first_seconds_of_an_epoch() {
+async fn a_young_name_is_looked_up_in_the_first_second_of_an_epoch() {
     let stage = Stage::start().await;
     let mut persister = stage.open().await;
     let (room, ana) = (stage.room().await, somebody());

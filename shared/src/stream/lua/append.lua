@@ -7,7 +7,7 @@
 --   NOTOPEN | DUP epoch pseq seq at | REUSED | NEEDSEED what epoch now wepoch wpseq | WAIT number | STALEAUTH number
 --   | AHEAD number | GONE | SAME total | RATE ms | OVERLOADED | OK epoch pseq seq at total
 --
--- meta  run epoch pseq wepoch wpseq trimmed opened at bytes base      (w… = the published watermark)
+-- meta  run epoch pseq wepoch wpseq trimmed opened at bytes base ahead      (w… = the published watermark)
 -- rooms room -> "seq prev number restricting"
 -- memo  n:<message> -> "pseq seq at digest"    the nonce of a retained entry
 --       t:<target>  -> "pseq total own"        likes of a target; total is 'x' when the target is deleted
@@ -20,8 +20,8 @@ local ARG = {
   seed_room = 23, seed_nonce = 24, seed_target = 25,
 }
 local SEED_FRESH_MS = 5000
--- A sender's clock may be ahead of ours by so much: what it sent before the opening under a name of after it is looked up.
-local CLOCK_GRACE_MS = 10000
+local CLOCK_GRACE_MS = 1000
+local CLOCK_AHEAD_MOST_MS = 60000
 local ENTRY_OVERHEAD = 200
 
 local function arg(name) local v = ARGV[ARG[name]]; if v == '' or v == nil then return nil end; return v end
@@ -175,6 +175,13 @@ if room then
   field('prev', int(prev))
 end
 if arg('to') then field('to', arg('to')) end
+if nonce and num('nonce_ms') > now then
+  -- A sender whose clock is ahead of ours: after the next opening, names of up to here may have been used before it.
+  local ahead = math.min(num('nonce_ms'), now + CLOCK_AHEAD_MOST_MS)
+  if ahead > tonumber(redis.call('HGET', KEYS[1], 'ahead') or '0') then
+    redis.call('HSET', KEYS[1], 'ahead', int(ahead))
+  end
+end
 if nonce then remember(nonce_key, table.concat({ int(seq), int(at), arg('digest') }, ' ')) end
 if arg('own_target') then remember('t:' .. arg('own_target'), '0 ' .. int(pseq)) end
 if target then

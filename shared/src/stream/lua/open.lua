@@ -20,8 +20,10 @@ if redis.call('EXISTS', KEYS[4]) == 1 then
 end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- What senders with a fast clock named before now may bear a time of after it.
+local ahead = tonumber(redis.call('HGET', KEYS[1], 'ahead') or '0')
 redis.call('UNLINK', KEYS[2], KEYS[3])
-redis.call('HDEL', KEYS[1], 'closing')
+redis.call('HDEL', KEYS[1], 'closing', 'ahead')
 redis.call('HSET', KEYS[1], 'run', run, 'epoch', ARGV[2], 'pseq', '0', 'wepoch', ARGV[2], 'wpseq', '0',
-  'trimmed', '0', 'opened', string.format('%d', now), 'base', string.format('%d', base))
+  'trimmed', '0', 'opened', string.format('%d', math.max(now, ahead)), 'base', string.format('%d', base))
 return 'OPENED'
