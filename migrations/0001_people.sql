@@ -25,6 +25,9 @@ create table hubbub.setting (
 -- administrator set by hand and wins until it is null again. Without the second column the next
 -- sign-in would silently undo the administrator. Roles in force = coalesce(roles_override, roles).
 --
+-- An empty `issuer` means that nobody has vouched for the person yet: an administrator named two friends before either
+-- had signed in. The first issuer who does takes the account over.
+--
 -- `token_version` is raised to end all sessions of a person: a token remembers the number it was issued
 -- under, and a lower number than the row's is worth nothing.
 create table hubbub.account (
@@ -52,21 +55,25 @@ create index account_username_prefix on hubbub.account (lower(username) text_pat
 -- What two people are to each other: one row per pair, the smaller id first, so that "are they
 -- friends" is one lookup by primary key and two crossing requests meet in the same row.
 --
--- `id` names a request in the friends dialect and survives its acceptance. A declined or ended friendship
--- is `none`. Blocks are not here but on the pair's direct room (see 0002), where sends are checked. The foreign keys are safe here: only the api
--- writes this table, inside a request, never the persister (see 0003 for why it matters).
+-- `id` names a request in the friends dialect and survives its acceptance; the next request has another one, and ids of
+-- requests grow with time. A declined or ended friendship is `none`. Blocks are not here but on the pair's direct room (see
+-- 0002), where sends are checked.
+--
+-- That a friendship begins or ends is also a membership change of that room, for the same reason, and `number` is the
+-- change that made the state what it is. After Postgres came back from an older backup the persister applies such
+-- changes again from the log; only a larger number may overwrite. So there are no foreign keys: the older state may not
+-- know these people yet.
 create table hubbub.friendship (
     id           uuid        not null default gen_random_uuid(),
     low          uuid        not null,
     high         uuid        not null,
     state        text        not null default 'none',
     requested_by uuid,
+    number       bigint      not null default 0,
     created_at   timestamptz not null default now(),
     updated_at   timestamptz not null default now(),
     constraint friendship_pkey primary key (low, high),
     constraint friendship_id_key unique (id),
-    constraint friendship_low_fkey foreign key (low) references hubbub.account (id),
-    constraint friendship_high_fkey foreign key (high) references hubbub.account (id),
     constraint friendship_ordered check (low < high),
     constraint friendship_state_known check (state in ('none', 'requested', 'accepted')),
     constraint friendship_request_has_author
@@ -77,3 +84,6 @@ create table hubbub.friendship (
 
 -- The primary key finds a person's friends with larger ids, this one those with smaller ids.
 create index friendship_by_high on hubbub.friendship (high);
+
+-- How many of a person's requests are unanswered.
+create index friendship_asked on hubbub.friendship (requested_by) where state = 'requested';

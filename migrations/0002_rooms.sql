@@ -64,7 +64,8 @@ insert into hubbub.room (id, kind, name, description) values
 --
 -- Marks. Everything up to (read_epoch, read_seq) is read, everything up to (delivered_epoch,
 -- delivered_seq) has reached a device of the person; message_receipt holds only what is read above the
--- mark. So "read all" in a room of a thousand people is one update and not a thousand rows.
+-- mark. So "read all" in a room of a thousand people is one update and not a thousand rows. What has arrived is moved by the api whose socket
+-- took the bytes, once a second at most; `unread` by the persister, with the rows that it counts.
 -- `unread` counts for direct rooms only; groups count over message_place (0003).
 --
 -- `is_online` is what the public dialect shows of a participant. It is believed only while `last_active` is
@@ -97,6 +98,9 @@ create table hubbub.member (
 
 -- A person's rooms.
 create index member_by_account on hubbub.member (account, room) where is_active;
+
+-- Whom a person blocks.
+create index member_blocks on hubbub.member (account) where blocks;
 
 -- A live session: one window around one draw, and the room in which it is talked about.
 --

@@ -8,6 +8,7 @@
 //! through `transport`. [`serve`] is the whole process from start to drain; tests call it too.
 
 mod accept;
+mod admin;
 mod app;
 mod auth;
 mod chat;
@@ -90,6 +91,8 @@ async fn chores(app: app::Shared, stop: Shutdown) {
     tokio::join!(
         hub::sweep(app.clone(), stop.clone()),
         hub::beat(app.clone(), stop.clone()),
+        hub::marks(app.clone(), stop.clone()),
+        hub::online::run(app.clone(), stop.clone()),
         app.auth.keep_keys_fresh(stop.wait()),
         watch_stores(&app, &stop),
         say_counts(&app, &stop),

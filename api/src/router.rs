@@ -18,7 +18,7 @@ use crate::app::Shared;
 use crate::auth::Authenticator;
 use crate::json_check::JsonLimits;
 use crate::respond::Failure;
-use crate::{auth, describe, dialect, headers, transport};
+use crate::{admin, auth, describe, dialect, headers, transport};
 
 impl FromRef<Shared> for Arc<Authenticator> {
     fn from_ref(app: &Shared) -> Self {
@@ -38,6 +38,7 @@ pub(crate) fn router(app: &Shared) -> Router {
     let (routes, api) = describe::routes()
         .merge(auth::routes::routes(app.auth.clone()))
         .merge(dialect::routes())
+        .merge(admin::routes())
         .split_for_parts();
     let mut routes = routes
         .merge(describe::pages(&api))

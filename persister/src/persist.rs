@@ -8,7 +8,7 @@ use shared::event::Envelope;
 use shared::id::{EntryId, Partition, RoomId};
 use shared::planted::Bug;
 use shared::store::partitions::{self, Hold};
-use shared::store::{self, amendments, effects, live, membership};
+use shared::store::{self, amendments, effects, live, membership, receipts};
 use shared::stream::dead_letter::{self, Verdict};
 use shared::stream::{Closing, Cursor, Log, Producer, Progress, Reading, Work, trim};
 use shared::{Error, telemetry::names};
@@ -250,9 +250,11 @@ impl Persist {
 pub(crate) async fn write(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), sqlx::Error> {
     effects::insert_messages(&mut *tx, &rows.messages).await?;
     effects::apply_likes(&mut *tx, &rows.likes).await?;
+    // Read before deleted: a message that was both in one batch is taken off what is unread once.
+    receipts::read(&mut *tx, &rows.reads).await?;
     amendments::apply(&mut *tx, &rows.amendments).await?;
-    for (room, change, at) in &rows.changes {
-        membership::settle(&mut *tx, *room, change, *at).await?;
+    for logged in &rows.changes {
+        membership::settle(&mut *tx, logged).await?;
     }
     if !rows.sightings.is_empty() {
         live::see(&mut *tx, &rows.sightings).await?;

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use shared::event::{Envelope, Event, LikeChanged, MembershipChanged, MessageSent, ViewersSeen};
+use shared::event::{Envelope, Event, LikeChanged, MessageRead, MessageSent, ViewersSeen};
 use shared::id::{AccountId, MessageId, Position, RoomId, digest};
 use shared::store::amendments::AmendmentRow;
 use shared::store::effects::{LikeRow, MessageRow, UNREADABLE};
 use shared::store::live::Sighting;
+use shared::store::membership::Logged;
+use shared::store::receipts::ReadRow;
 use shared::stream::dead_letter::Parking;
 use shared::user::Roles;
 use uuid::Uuid;
@@ -20,8 +22,10 @@ pub(crate) struct Rows<'a> {
     pub(crate) likes: Vec<LikeRow>,
     /// How each message that was edited or deleted stands after it, in no order.
     pub(crate) amendments: Vec<AmendmentRow>,
+    /// What was read, in the order of the log.
+    pub(crate) reads: Vec<ReadRow>,
     /// Membership changes, in the order of the log.
-    pub(crate) changes: Vec<(RoomId, MembershipChanged, DateTime<Utc>)>,
+    pub(crate) changes: Vec<Logged>,
     pub(crate) sightings: Vec<Sighting>,
     /// Each room's newest position.
     pub(crate) heads: HashMap<RoomId, Position>,
@@ -55,8 +59,9 @@ pub(crate) fn rows(envelopes: &[Envelope], partitions: u16) -> Rows<'_> {
             Ok((Some(_), Event::MessageDeleted(deletion))) => {
                 amend(&mut amendments, amendment(envelope, deletion.id, deletion.by, None));
             }
+            Ok((Some(room), Event::MessageRead(read))) => rows.reads.push(read_row(envelope, room, &read)),
             Ok((Some(room), Event::MembershipChanged(change))) => {
-                rows.changes.push((room, change, envelope.at()));
+                rows.changes.push(Logged { room, to: envelope.to.clone(), change, at: envelope.at() });
             }
             Ok((_, Event::ViewersSeen(seen))) => rows.sightings.extend(sightings(envelope, &seen)),
             Ok((None, _)) => park(&mut rows, envelope, None, "an event of a room names no room", partitions),
@@ -100,6 +105,7 @@ fn message_row(envelope: &Envelope, room: RoomId, message: MessageSent, partitio
         nonce: message.nonce,
         roles: message.author.roles,
         at: envelope.at(),
+        is_direct: !envelope.to.is_empty(),
     }
 }
 
@@ -112,6 +118,10 @@ fn like_row(envelope: &Envelope, room: RoomId, like: &LikeChanged) -> LikeRow {
         at: envelope.at(),
         position: envelope.position(),
     }
+}
+
+fn read_row(envelope: &Envelope, room: RoomId, read: &MessageRead) -> ReadRow {
+    ReadRow { room, message: read.id, reader: read.by, at: envelope.at(), position: envelope.position() }
 }
 
 fn amendment(envelope: &Envelope, message: MessageId, by: AccountId, text: Option<String>) -> AmendmentRow {
@@ -161,6 +171,7 @@ fn park<'a>(
             nonce: String::new(),
             roles: Roles::NONE,
             at: envelope.at(),
+            is_direct: false,
         });
     }
 }
@@ -212,7 +223,13 @@ mod tests {
             roles: Roles::NONE,
         };
         let id = MessageId(Uuid::from_u128(77));
-        let sent = Event::MessageSent(MessageSent { id, author, text: "hi".into(), nonce: "n".into() });
+        let sent = Event::MessageSent(MessageSent {
+            id,
+            author,
+            text: "hi".into(),
+            nonce: "n".into(),
+            origin: None,
+        });
         let envelopes = [envelope(3, Some(room()), &sent.to_body())];
         let rows = rows(&envelopes, P);
         assert_eq!(rows.messages.len(), 1);

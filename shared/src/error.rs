@@ -36,6 +36,8 @@ pub enum Code {
     RateLimited,
     /// The nonce names another message already.
     NonceReused,
+    /// It is so already, or what was named could mean several.
+    Conflict,
     /// The backlog is full; nothing was accepted.
     Overloaded,
     /// The outcome is unknown: retry with the same nonce.
@@ -63,6 +65,7 @@ impl Code {
             Self::UnsupportedMedia => "unsupported_media",
             Self::RateLimited => "rate_limited",
             Self::NonceReused => "nonce_reused",
+            Self::Conflict => "conflict",
             Self::Overloaded => "overloaded",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",

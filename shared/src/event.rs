@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AccountId, EntryId, Malformed, MessageId, MessageNo, Partition, Position, RoomId};
+use crate::id::{AccountId, BootId, EntryId, Malformed, MessageId, MessageNo, Partition, Position, RoomId};
 use crate::user::Author;
 
 /// Anything durable that happens.
@@ -23,6 +23,8 @@ pub enum Event {
     MessageEdited(MessageEdited),
     /// A message was taken back.
     MessageDeleted(MessageDeleted),
+    /// Somebody to whom a message was sent has read it.
+    MessageRead(MessageRead),
     /// Somebody came to be something in the room, or ceased to be it.
     MembershipChanged(MembershipChanged),
     /// A node's word on who watches the rooms of one partition. Belongs to no room and takes no position.
@@ -40,6 +42,18 @@ pub struct MessageSent {
     pub text: String,
     /// The nonce, by which a retry is known for ever.
     pub nonce: String,
+    /// The socket that sent it, which some dialects tell otherwise than all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// One socket of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The node's process.
+    pub node: BootId,
+    /// The socket's name there.
+    pub connection: u64,
 }
 
 /// A like given or taken back.
@@ -103,6 +117,17 @@ pub struct MessageDeleted {
     pub by: AccountId,
 }
 
+/// A message that its receiver has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRead {
+    /// Which message.
+    pub id: MessageId,
+    /// Its integer twin.
+    pub no: MessageNo,
+    /// Who read it.
+    pub by: AccountId,
+}
+
 /// What somebody is in a room from here on. Permission is checked at the number of such a change, where the order is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MembershipChanged {
@@ -136,6 +161,10 @@ pub enum Became {
     Blocking,
     /// Somebody who took that back.
     Unblocking,
+    /// A friend of the other person of a direct room; so is that one from here on.
+    Befriended,
+    /// No friend of theirs any more, nor they of this person.
+    Unfriended,
 }
 
 impl Became {
@@ -143,8 +172,8 @@ impl Became {
     #[must_use]
     pub fn takes_away(self) -> bool {
         match self {
-            Self::Demoted | Self::Gone | Self::Banned | Self::Blocking => true,
-            Self::Member | Self::Admin | Self::Unbanned | Self::Unblocking => false,
+            Self::Demoted | Self::Gone | Self::Banned | Self::Blocking | Self::Unfriended => true,
+            Self::Member | Self::Admin | Self::Unbanned | Self::Unblocking | Self::Befriended => false,
         }
     }
 

@@ -253,6 +253,12 @@ impl Nonce {
         Self { text: format!("change {number}"), drawn_here: true }
     }
 
+    /// The name of a person's reading of a message: whoever repeats it, it is the same entry.
+    #[must_use]
+    pub fn of_read(message: MessageId) -> Self {
+        Self { text: format!("read {message}"), drawn_here: true }
+    }
+
     /// As the client wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -111,6 +111,12 @@ pub fn announcer(room: RoomId) -> String {
     format!("{{t:{room}}}:announcer")
 }
 
+/// Sorted set: the nodes that hold a socket of a person -> when their word lapses.
+#[must_use]
+pub fn online(person: AccountId) -> String {
+    format!("{{t:{person}}}:online")
+}
+
 /// Hash: node -> how many sockets of one person or address it holds, and how long that word holds.
 #[must_use]
 pub fn sockets(of: &str) -> String {

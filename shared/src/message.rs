@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::error::{Code, Refusal};
-use crate::id::{MessageId, MessageNo, Position, RoomId};
+use crate::id::{AccountId, MessageId, MessageNo, Position, RoomId};
 use crate::user::Author;
 
 /// A message as it stands now.
@@ -31,6 +31,10 @@ pub struct Message {
     pub edited_at: Option<DateTime<Utc>>,
     /// Its deletion.
     pub deleted_at: Option<DateTime<Utc>>,
+    /// The other person, in a direct room.
+    pub receiver: Option<AccountId>,
+    /// When that person read it.
+    pub read_at: Option<DateTime<Utc>>,
 }
 
 /// Text that may be stored and sent: not empty, not too long, without NUL. Kept as it was written; it is text and never

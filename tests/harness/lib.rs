@@ -4,6 +4,7 @@
 
 pub mod children;
 pub mod disk;
+pub mod friends;
 pub mod golden;
 pub mod http;
 pub mod load;

@@ -107,6 +107,19 @@ impl Person {
         self.asks(request.body(body)).await
     }
 
+    /// PUT with a JSON body.
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.asks(self.signed(Method::PUT, path).json(body)).await
+    }
+
+    /// The UUID of the account.
+    ///
+    /// # Panics
+    /// When sign-in did not tell it.
+    pub fn id(&self) -> &str {
+        self.account["account_id"].as_str().expect("sign-in tells the account's id")
+    }
+
     /// DELETE.
     pub async fn delete(&self, path: &str) -> Answer {
         self.asks(self.signed(Method::DELETE, path)).await

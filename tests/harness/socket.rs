@@ -1,5 +1,6 @@
 //! A person's socket: says, and waits for what it should hear, with a deadline that names it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -22,8 +23,10 @@ pub struct Socket {
     stream: WebSocketStream<TcpStream>,
     /// Frames that came while something else was waited for, oldest first.
     pub passed: Vec<Value>,
-    /// The newest place of a message that was heard.
+    /// The newest place that was heard of.
     pub position: Option<Position>,
+    /// The same for each room.
+    pub places: HashMap<String, Position>,
     closed: Option<Option<u16>>,
 }
 
@@ -62,6 +65,7 @@ impl Socket {
                 stream,
                 passed: Vec::new(),
                 position: None,
+                places: HashMap::new(),
                 closed: None,
             })),
             Err(WsError::Http(response)) => {
@@ -124,16 +128,21 @@ impl Socket {
         }
     }
 
-    /// On one wire the room's order only goes forward.
+    /// On one wire a room's order only goes forward. What has reached a device is no part of it.
     fn check_order(&mut self, frame: &Value) {
         let number = |name: &str| frame[name].as_u64();
         let (Some(epoch), Some(seq)) = (number("epoch"), number("seq")) else { return };
+        if frame["type"] == "message_delivered" {
+            return;
+        }
         let position = Position { epoch: u32::try_from(epoch).expect("an epoch"), seq };
-        let is_message = frame["type"] == "new_message";
-        if let Some(last) = self.position {
-            let forward = if is_message { position > last } else { position >= last };
+        let is_message = frame["type"] == "new_message" || frame["type"] == "message_sent";
+        let room = frame["room_id"].as_str().unwrap_or_default().to_owned();
+        if let Some(last) = self.places.get(&room) {
+            let forward = if is_message { position > *last } else { position >= *last };
             assert!(forward, "{} heard {frame} after {last}", self.who);
         }
+        self.places.insert(room, position);
         self.position = Some(position);
     }
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod end_to_end;
+mod friends;
 mod live_chat;
 mod log;
 mod nodes;

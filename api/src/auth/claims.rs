@@ -26,7 +26,7 @@ const LATEST_SECS: i64 = 253_402_300_799;
 const SUBJECT_BYTES_MAX: usize = 255;
 
 /// Longest name shown, in characters; longer ones are cut.
-pub(super) const NAME_CHARS_MAX: usize = 64;
+pub(crate) const NAME_CHARS_MAX: usize = 64;
 
 /// Longest address of a picture, in bytes; longer ones are dropped, for half an address is none.
 const AVATAR_BYTES_MAX: usize = 2048;
@@ -178,7 +178,7 @@ fn roles(value: &Value) -> Roles {
 
 /// A name as it may be shown: composed, without anything invisible that could reorder or imitate, trimmed and cut.
 /// `None` when nothing is left.
-pub(super) fn clean_name(raw: &str) -> Option<String> {
+pub(crate) fn clean_name(raw: &str) -> Option<String> {
     // 1 character never composes from more than a few, so what is cut off here can't reach the first 64.
     let visible = raw.chars().take(NAME_CHARS_MAX * 16).filter(|c| !c.is_control() && !is_invisible(*c));
     let composed: String = visible.nfc().collect();

@@ -4,7 +4,7 @@
 //! The hot path asks no database: an account is cached, is read again after seconds, and when Postgres is away goes on
 //! for minutes, because accepting messages must not depend on Postgres. Somebody never seen before has to wait for it.
 
-mod claims;
+pub(crate) mod claims;
 pub(crate) mod client_ip;
 pub(crate) mod credential;
 #[cfg(feature = "dev-login")]
@@ -182,10 +182,15 @@ impl Authenticator {
     pub(crate) async fn revoke(&self, account: AccountId) -> Result<(), Error> {
         let version = patiently(PATIENCE, accounts::bump_token_version(&self.pool, account)).await?;
         if version.is_some() {
-            self.forget(account).await;
-            (self.on_revoked)(account);
+            self.announce(account).await;
         }
         Ok(())
+    }
+
+    /// Has every node look at an account again, now that it was closed, opened, given other roles or revoked.
+    pub(crate) async fn announce(&self, account: AccountId) {
+        self.forget(account).await;
+        (self.on_revoked)(account);
     }
 
     /// Reads the account again at its next call: another node revoked or changed it.

@@ -1,9 +1,10 @@
 //! The core: what people can do, whatever protocol they speak. Knows no HTTP, no JSON and no socket; a dialect parses,
 //! calls one verb here, and answers.
 
-#[cfg_attr(not(test), allow(dead_code, reason = "no dialect that is served yet edits or deletes"))]
 pub(crate) mod amend;
+pub(crate) mod direct;
 pub(crate) mod draw_window;
+pub(crate) mod friends;
 pub(crate) mod history;
 pub(crate) mod like;
 pub(crate) mod live_session;
@@ -17,8 +18,8 @@ pub(crate) mod send;
 pub(crate) mod viewers;
 
 use chrono::{DateTime, Utc};
-use shared::event::{LikeTarget, MembershipChanged};
-use shared::id::{MessageId, Position, RoomId};
+use shared::event::{LikeTarget, MembershipChanged, Origin};
+use shared::id::{AccountId, MessageId, Position, RoomId};
 use shared::message::Message;
 
 /// How often a decision is made anew because something was taken away in the room meanwhile.
@@ -33,6 +34,8 @@ pub(crate) struct Happened {
     pub(crate) position: Position,
     /// When it was accepted.
     pub(crate) at: DateTime<Utc>,
+    /// Which socket brought it about, where that is told.
+    pub(crate) origin: Option<Origin>,
     /// What.
     pub(crate) what: Happening,
 }
@@ -59,7 +62,18 @@ pub(crate) enum Happening {
     MessageDeleted {
         /// Which one.
         id: MessageId,
+        /// Who took it back.
+        by: AccountId,
         /// Since when.
+        at: DateTime<Utc>,
+    },
+    /// The receiver of a message has read it.
+    MessageRead {
+        /// Which one.
+        id: MessageId,
+        /// Who read it.
+        by: AccountId,
+        /// When.
         at: DateTime<Utc>,
     },
     /// Somebody is something else in the room.

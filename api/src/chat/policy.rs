@@ -30,6 +30,15 @@ pub(crate) fn may_send(seat: &Seat) -> Result<(), Refusal> {
     }
 }
 
+/// Between two people where only friends write: both in, friends, and nobody who blocks. Whatever is missing, the answer is
+/// the same, and the same as for somebody who does not exist.
+pub(crate) fn may_send_to_friend(seat: &Seat) -> Result<(), Refusal> {
+    let are_two = seat.kind == RoomKind::Direct
+        && seat.member.is_some_and(|member| member.is_active)
+        && seat.peer.is_some();
+    if are_two && seat.is_active && seat.is_friend && !seat.is_blocked { Ok(()) } else { Err(not_friends()) }
+}
+
 /// The author alone gives a message another text.
 pub(crate) fn may_edit(seat: &Seat, message: &Message, by: AccountId) -> Result<(), Refusal> {
     may_send(seat)?;
@@ -84,6 +93,11 @@ pub(crate) fn no_such_room() -> Refusal {
     Refusal::new(Code::NotFound, "No such room")
 }
 
+/// The same for a stranger, for a block of either side, for oneself and for somebody who does not exist.
+pub(crate) fn not_friends() -> Refusal {
+    Refusal::new(Code::NotFriends, "You can only write to your friends")
+}
+
 fn forbidden(message: &'static str) -> Refusal {
     Refusal::new(Code::Forbidden, message)
 }
@@ -102,7 +116,16 @@ mod tests {
             number: 1,
             joined_at: Utc::now(),
         });
-        Seat { kind, is_active: true, number: 1, restricting: 0, is_blocked: false, member }
+        Seat {
+            kind,
+            is_active: true,
+            number: 1,
+            restricting: 0,
+            is_blocked: false,
+            peer: None,
+            is_friend: false,
+            member,
+        }
     }
 
     fn code(decision: Result<(), Refusal>) -> Option<Code> {
@@ -139,5 +162,25 @@ mod tests {
         assert_eq!((code(may_read(&blocked)), code(may_send(&blocked))), (None, Some(Code::Forbidden)));
         let closed = Seat { is_active: false, ..seat(RoomKind::Group, Some((true, false))) };
         assert_eq!((code(may_read(&closed)), code(may_send(&closed))), (None, Some(Code::Forbidden)));
+    }
+
+    #[test]
+    fn s49_only_friends_write_to_each_other_and_nobody_learns_what_is_missing() {
+        let peer = Some(AccountId(uuid::Uuid::nil()));
+        let friends = Seat { peer, is_friend: true, ..seat(RoomKind::Direct, Some((true, false))) };
+        assert_eq!(may_send_to_friend(&friends), Ok(()));
+        for lacking in [
+            Seat { is_friend: false, ..friends.clone() },
+            Seat { is_blocked: true, ..friends.clone() },
+            Seat { is_active: false, ..friends.clone() },
+            Seat { peer: None, ..friends.clone() },
+            Seat { member: None, ..friends.clone() },
+            Seat { peer, is_friend: true, ..seat(RoomKind::Direct, Some((false, false))) },
+            Seat { kind: RoomKind::Group, ..friends.clone() },
+            Seat { kind: RoomKind::Public, ..friends.clone() },
+            Seat { kind: RoomKind::Live, ..friends },
+        ] {
+            assert_eq!(may_send_to_friend(&lacking), Err(not_friends()), "{lacking:?}");
+        }
     }
 }

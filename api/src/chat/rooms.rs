@@ -1,5 +1,5 @@
-//! Who is in a room. A change is committed in Postgres, then logged, then answered: once a removal, ban or block is
-//! answered, nothing that it forbids is accepted or delivered anywhere. When it can't be logged the answer is
+//! Who is in a room. A change is committed in Postgres, then logged, then answered: once a removal or ban is answered,
+//! nothing that it forbids is accepted or delivered anywhere. When it can't be logged the answer is
 //! `unavailable`, and asking again completes it.
 
 use shared::Error;
@@ -58,21 +58,8 @@ pub(crate) async fn direct(app: &App, one: AccountId, other: AccountId) -> Resul
     Ok(room)
 }
 
-/// Ends what `other` may send to `person`, and the other way round. Strangers get a direct room by it, so that there is
-/// something whose changes are numbered.
-pub(crate) async fn block(app: &App, person: AccountId, other: AccountId) -> Result<(), Error> {
-    let room = direct(app, person, other).await?;
-    change(app, room, person, person, Became::Blocking, policy::may_read).await
-}
-
-/// Takes one's own block back; the other's stays.
-pub(crate) async fn unblock(app: &App, person: AccountId, other: AccountId) -> Result<(), Error> {
-    let room = direct(app, person, other).await?;
-    change(app, room, person, person, Became::Unblocking, policy::may_read).await
-}
-
 /// Decides, commits and logs; looks again when something was taken away in between.
-async fn change(
+pub(super) async fn change(
     app: &App,
     room: RoomId,
     person: AccountId,

@@ -61,7 +61,12 @@ fn openapi() -> OpenApi {
             .name("live_chat")
             .description(Some("The live chat around a scheduled draw"))
             .build(),
+        TagBuilder::new()
+            .name("friends")
+            .description(Some("Friends, and what they write to each other"))
+            .build(),
         TagBuilder::new().name("auth").description(Some("Who am I, and signing out")).build(),
+        TagBuilder::new().name("admin").description(Some("For the role admin")).build(),
     ];
     OpenApiBuilder::new()
         .info(info.build())

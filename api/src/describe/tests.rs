@@ -15,17 +15,17 @@ use tower::ServiceExt as _;
 
 use self::schema::{conforms, dangling_references};
 use super::*;
-use crate::dialect::live_chat::{FrameIn, samples};
+use crate::dialect::{friends, live_chat};
 use crate::json_check::JsonLimits;
 use crate::respond::Failure;
 
 fn openapi_of_routes() -> Value {
-    let (_, api) = routes().merge(crate::dialect::routes()).split_for_parts();
+    let (_, api) = routes().merge(crate::dialect::routes()).merge(crate::admin::routes()).split_for_parts();
     serde_json::to_value(&api).expect("a document has string keys")
 }
 
 #[test]
-fn openapi_has_every_call_of_the_live_chat() {
+fn openapi_has_every_call_and_no_other() {
     let document = openapi_of_routes();
     let paths = document["paths"].as_object().expect("paths");
     let calls: BTreeSet<String> = paths
@@ -36,16 +36,36 @@ fn openapi_has_every_call_of_the_live_chat() {
         })
         .collect();
     let expected = [
+        "delete /api/v1/admin/friendships/{a}/{b}",
+        "delete /api/v1/chat/messages/{message_id}",
+        "delete /api/v1/friends/{account_id}",
+        "delete /api/v1/friends/{account_id}/block",
         "delete /live-chat/like",
         "delete /live-chat/like-message/{message_id}",
+        "get /api/v1/accounts",
+        "get /api/v1/chat/friends/online",
+        "get /api/v1/chat/messages/history/{friend_id}",
+        "get /api/v1/chat/messages/unread-count",
+        "get /api/v1/friends",
+        "get /api/v1/friends/blocks",
+        "get /api/v1/friends/requests",
         "get /live-chat/likes",
         "get /live-chat/messages",
         "get /live-chat/stats",
         "get /live-chat/status",
         "get /live-chat/viewers",
+        "post /api/v1/admin/accounts/{id}/revoke",
+        "post /api/v1/chat/messages",
+        "post /api/v1/friends/requests",
+        "post /api/v1/friends/requests/{id}/accept",
+        "post /api/v1/friends/requests/{id}/decline",
+        "post /api/v1/friends/{account_id}/block",
         "post /live-chat/like",
         "post /live-chat/like-message/{message_id}",
         "post /live-chat/send-message",
+        "put /api/v1/admin/accounts/{id}",
+        "put /api/v1/admin/friendships/{a}/{b}",
+        "put /api/v1/chat/messages/{message_id}/read",
     ];
     assert_eq!(calls, expected.map(str::to_owned).into());
     for item in paths.values() {
@@ -82,12 +102,12 @@ fn payloads(document: &Value, operation: &str) -> Vec<(String, Value)> {
         .collect()
 }
 
-#[test]
-fn every_frame_that_is_told_is_as_asyncapi_says_and_the_other_way_round() {
+/// Each described frame is one that is sent, and each that is sent is described, by its type alone.
+fn told_as_described(operation: &str, frames: Vec<Vec<u8>>) {
     let document = asyncapi::document();
-    let payloads = payloads(&document, "clientIsTold");
+    let payloads = payloads(&document, operation);
     let mut seen = BTreeSet::new();
-    for frame in samples::frames_told() {
+    for frame in frames {
         let frame: Value = serde_json::from_slice(&frame).expect("a frame is JSON");
         let kind = frame["type"].as_str().expect("a frame has a type");
         let (_, payload) = payloads.iter().find(|(name, _)| name == kind).expect("a described frame");
@@ -102,24 +122,44 @@ fn every_frame_that_is_told_is_as_asyncapi_says_and_the_other_way_round() {
 }
 
 #[test]
-fn every_frame_that_asyncapi_lets_a_client_say_is_read() {
+fn every_frame_that_is_told_is_as_asyncapi_says_and_the_other_way_round() {
+    told_as_described("liveChatClientIsTold", live_chat::samples::frames_told());
+    told_as_described("friendsClientIsTold", friends::samples::frames_told());
+}
+
+/// Each frame that a client is said to say is read.
+fn read_as_described(operation: &str, frames: &[Value], is_read: impl Fn(&str) -> bool) {
     let document = asyncapi::document();
+    let mut seen = BTreeSet::new();
+    let payloads = payloads(&document, operation);
+    for frame in frames {
+        let kind = frame["type"].as_str().expect("a type").to_owned();
+        let (_, payload) = payloads.iter().find(|(name, _)| *name == kind).expect("a described frame");
+        conforms(&document, payload, frame).unwrap_or_else(|why| panic!("{frame}: {why}"));
+        assert!(is_read(&frame.to_string()), "{frame}");
+        seen.insert(kind);
+    }
+    assert_eq!(payloads.into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>(), seen);
+}
+
+#[test]
+fn every_frame_that_asyncapi_lets_a_client_say_is_read() {
     let limits = JsonLimits { depth: 16, keys: 64 };
     let said = [
         json!({"type": "message", "message": "hi"}),
         json!({"type": "message", "message": "hi", "client_msg_id": "n-1"}),
         json!({"type": "ping"}),
     ];
-    let mut seen = BTreeSet::new();
-    let payloads = payloads(&document, "clientSays");
-    for frame in said {
-        let kind = frame["type"].as_str().expect("a type").to_owned();
-        let (_, payload) = payloads.iter().find(|(name, _)| *name == kind).expect("a described frame");
-        conforms(&document, payload, &frame).unwrap_or_else(|why| panic!("{frame}: {why}"));
-        assert!(FrameIn::read(&frame.to_string(), limits).is_ok(), "{frame}");
-        seen.insert(kind);
-    }
-    assert_eq!(payloads.into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>(), seen);
+    read_as_described("liveChatClientSays", &said, |text| live_chat::FrameIn::read(text, limits).is_ok());
+    let id = "0192f0c0-0000-7000-8000-000000000001";
+    let said = [
+        json!({"type": "send_message", "receiver_id": id, "content": "hi"}),
+        json!({"type": "send_message", "receiver_id": id, "content": "hi", "client_msg_id": "n-1"}),
+        json!({"type": "mark_read", "message_id": id}),
+        json!({"type": "typing", "receiver_id": id, "is_typing": true}),
+        json!({"type": "resume", "after": {id: "1:42"}}),
+    ];
+    read_as_described("friendsClientSays", &said, |text| friends::FrameIn::read(text, limits).is_ok());
 }
 
 async fn body(response: axum::response::Response) -> Vec<u8> {

@@ -5,10 +5,14 @@
 //! be lost or doubled: the sequence numbers decide, and the log is asked for what is missing.
 
 mod beat;
+mod marks;
+pub(crate) mod online;
 pub(crate) mod outbox;
+pub(crate) mod people;
 mod pump;
 mod room;
 mod sweep;
+pub(crate) mod typing;
 mod watch;
 
 use std::collections::HashMap;
@@ -18,24 +22,30 @@ use std::sync::{Arc, Mutex, RwLock};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use shared::Error;
+use shared::event::{Envelope, Origin};
 use shared::id::{BootId, Position, RoomId};
 use shared::telemetry::names;
 use shared::user::Account;
 
 use crate::app::Shared;
-use crate::dialect::Encoding;
+use crate::chat::Happened;
+use crate::dialect::{Ear, Encoding};
 pub(crate) use beat::run as beat;
+pub(crate) use marks::run as marks;
 pub(crate) use pump::run as pump;
 pub(crate) use sweep::{drain, run as sweep};
 
+use marks::Marks;
 use outbox::Outbox;
-use room::Room;
+use people::People;
+use room::{Reach, Room};
+use typing::Typing;
 use watch::Watch;
 
 /// One socket, as the hub knows it.
 pub(crate) struct Connection {
-    /// Names it on this node.
-    pub(crate) id: u64,
+    /// Names it among all sockets of all nodes.
+    pub(crate) origin: Origin,
     /// Whose it is.
     pub(crate) account: Arc<Account>,
     /// What it has yet to be sent.
@@ -50,13 +60,36 @@ pub(crate) struct Connection {
     pub(crate) ends_at: Option<DateTime<Utc>>,
 }
 
+impl Connection {
+    /// Names it on this node.
+    pub(crate) fn id(&self) -> u64 {
+        self.origin.connection
+    }
+
+    /// In which bytes it is told `events`: the same for all sockets that are told them alike.
+    pub(crate) fn ear(&self, events: &[Arc<Happened>]) -> Ear {
+        let tells_apart = self.encoding.tells_people_apart();
+        let is_own = tells_apart && events.iter().any(|event| event.origin == Some(self.origin));
+        Ear {
+            encoding: self.encoding,
+            person: tells_apart.then_some(self.account.id),
+            socket: is_own.then_some(self.origin),
+        }
+    }
+}
+
 /// The map, and this node's own identity.
 pub(crate) struct Hub {
     boot: ArcSwap<BootId>,
+    /// Names this process in the origins of its sockets; stays the same when the node takes a new name on the bus.
+    process: BootId,
     rooms: RwLock<HashMap<RoomId, Arc<Room>>>,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     next_id: AtomicU64,
     pub(crate) watch: Watch,
+    pub(crate) people: People,
+    pub(crate) marks: Arc<Marks>,
+    pub(crate) typing: Typing,
 }
 
 /// Where a connection wants to go on.
@@ -86,20 +119,25 @@ pub(crate) struct Joined {
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.room.leave(self.connection.id);
+        self.room.leave(self.connection.id());
         self.app.hub.watch.left(self.room.id, self.connection.account.id);
-        self.app.hub.forget(self.connection.id, self.connection.encoding);
+        self.app.hub.forget(&self.connection);
     }
 }
 
 impl Hub {
     pub(crate) fn new() -> Self {
+        let boot = BootId::draw();
         Self {
-            boot: ArcSwap::from_pointee(BootId::draw()),
+            boot: ArcSwap::from_pointee(boot),
+            process: boot,
             rooms: RwLock::default(),
             connections: Mutex::default(),
             next_id: AtomicU64::new(1),
             watch: Watch::default(),
+            people: People::default(),
+            marks: Arc::default(),
+            typing: Typing::default(),
         }
     }
 
@@ -109,8 +147,8 @@ impl Hub {
     }
 
     /// A name for a new connection.
-    pub(crate) fn draw_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn draw_origin(&self) -> Origin {
+        Origin { node: self.process, connection: self.next_id.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Makes sure that this node hears of `room`; answers how far it has come. Everything accepted after this returns
@@ -120,7 +158,7 @@ impl Hub {
     /// `Unavailable` while the bus or the log is away.
     pub(crate) async fn prepare(&self, app: &Shared, room: RoomId) -> Result<Position, Error> {
         loop {
-            let room = self.room(room);
+            let room = self.room(room, Reach::Room);
             if let Some(position) = room.open(app).await? {
                 return Ok(position);
             }
@@ -139,7 +177,7 @@ impl Hub {
     ) -> Result<Joined, Error> {
         self.remember(&connection);
         let joined = loop {
-            let room = self.room(room);
+            let room = self.room(room, Reach::Room);
             if room.enter(&connection, checked) {
                 break Joined { app: app.clone(), room, connection: connection.clone() };
             }
@@ -150,12 +188,21 @@ impl Hub {
         Ok(joined)
     }
 
-    fn room(&self, id: RoomId) -> Arc<Room> {
+    /// An entry that this very node has appended: its own sockets need not wait for it to come back through their inbox.
+    pub(crate) fn take_in(&self, app: &Shared, entry: Envelope) {
+        let Some(id) = entry.room else { return };
+        self.people.hear_of(app, &entry);
+        if let Some(room) = self.known_room(id) {
+            room.deliver(app, vec![entry]);
+        }
+    }
+
+    fn room(&self, id: RoomId, reach: Reach) -> Arc<Room> {
         if let Some(room) = self.known_room(id) {
             return room;
         }
         let mut rooms = self.rooms.write().expect("nothing panics while it holds this lock");
-        rooms.entry(id).or_insert_with(|| Arc::new(Room::new(id))).clone()
+        rooms.entry(id).or_insert_with(|| Arc::new(Room::new(id, reach, self.marks.clone()))).clone()
     }
 
     fn known_room(&self, id: RoomId) -> Option<Arc<Room>> {
@@ -172,15 +219,15 @@ impl Hub {
 
     fn remember(&self, connection: &Arc<Connection>) {
         let mut all = self.connections.lock().expect("nothing panics while it holds this lock");
-        if all.insert(connection.id, connection.clone()).is_none() {
+        if all.insert(connection.id(), connection.clone()).is_none() {
             metrics::gauge!(names::CONNECTIONS, "dialect" => connection.encoding.dialect()).increment(1);
         }
     }
 
-    fn forget(&self, id: u64, encoding: Encoding) {
+    fn forget(&self, connection: &Connection) {
         let mut all = self.connections.lock().expect("nothing panics while it holds this lock");
-        if all.remove(&id).is_some() {
-            metrics::gauge!(names::CONNECTIONS, "dialect" => encoding.dialect()).decrement(1);
+        if all.remove(&connection.id()).is_some() {
+            metrics::gauge!(names::CONNECTIONS, "dialect" => connection.encoding.dialect()).decrement(1);
         }
     }
 }

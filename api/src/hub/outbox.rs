@@ -217,6 +217,18 @@ impl Outbox {
         state.wake();
     }
 
+    /// The place in the stream of bytes up to which everything was sent so far.
+    pub(crate) fn place(&self) -> u64 {
+        self.lock().progress().1
+    }
+
+    /// Whether the kernel has taken everything up to a place; none when it never will, because the socket was closed.
+    pub(crate) fn has_written(&self, place: u64) -> Option<bool> {
+        let state = self.lock();
+        let is_there = state.progress().0 >= place;
+        (is_there || state.closed().is_none()).then_some(is_there)
+    }
+
     /// Why this connection was closed, if it was.
     pub(crate) fn closed(&self) -> Option<CloseReason> {
         self.lock().closed()

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::Error;
-use shared::bus::{Inbox, Notice};
+use shared::bus::{Inbox, Notice, Word};
 use shared::event::Envelope;
-use shared::id::{BootId, Partition, RoomId};
+use shared::id::{AccountId, BootId, Partition, RoomId};
 use shared::planted::Bug;
 use shared::shutdown::Shutdown;
 
+use super::people::Search;
 use crate::app::Shared;
 use crate::chat::{Happening, history};
 
@@ -37,6 +38,7 @@ pub(crate) async fn run(app: Shared, stop: Shutdown) {
         heard_at: Instant::now(),
         compared_at: Instant::now(),
         lacking: 0,
+        search: Arc::new(tokio::sync::Mutex::new(Search::new())),
     };
     while !stop.begun() {
         if let Err(error) = pump.turn(&app).await {
@@ -57,6 +59,7 @@ struct Pump {
     compared_at: Instant,
     /// The number that the last beat found given but not arrived.
     lacking: u64,
+    search: Arc<tokio::sync::Mutex<Search>>,
 }
 
 impl Pump {
@@ -87,6 +90,7 @@ impl Pump {
         for room in app.hub.all_rooms() {
             room.register_again(app).await?;
         }
+        app.hub.people.register_again(app).await?;
         app.hub.watch.say_everything_again();
         tracing::info!(%boot, "this node is on the bus");
         self.inbox = Some(inbox);
@@ -120,7 +124,17 @@ impl Pump {
     fn compare_heads(&mut self, app: &Shared) {
         self.compared_at = Instant::now();
         let app = app.clone();
-        tokio::spawn(async move { compare_heads(&app, None).await });
+        let search = self.search.clone();
+        tokio::spawn(async move {
+            compare_heads(&app, None).await;
+            let searched = async {
+                app.hub.people.register_again(&app).await?;
+                search.lock().await.turn(&app).await
+            };
+            if let Err(error) = searched.await {
+                tracing::debug!(%error, "new rooms of people can't be looked for now");
+            }
+        });
     }
 }
 
@@ -141,6 +155,15 @@ async fn compare_heads(app: &Shared, partition: Option<Partition>) {
     }
 }
 
+/// Tells a person's sockets here something of the moment.
+fn hear(app: &Shared, to: AccountId, word: &Word) {
+    match *word {
+        Word::Typing { person, is_typing } if !app.hub.typing.hear(person, to, is_typing, Instant::now()) => {
+        }
+        Word::Typing { .. } | Word::Delivered { .. } | Word::Presence { .. } => app.hub.people.hear(to, word),
+    }
+}
+
 /// Hands notices on: envelopes room by room in their order, the others as they come.
 fn dispatch(app: &Shared, notices: Vec<Notice>) {
     let mut by_room: BTreeMap<RoomId, Vec<Envelope>> = BTreeMap::new();
@@ -148,6 +171,7 @@ fn dispatch(app: &Shared, notices: Vec<Notice>) {
         match notice {
             Notice::Envelope(envelope) => {
                 if let Some(room) = envelope.room {
+                    app.hub.people.hear_of(app, &envelope);
                     by_room.entry(room).or_default().push(envelope);
                 }
             }
@@ -164,6 +188,7 @@ fn dispatch(app: &Shared, notices: Vec<Notice>) {
                     room.tell(Happening::ViewerCount(count));
                 }
             }
+            Notice::Word { to, word } => hear(app, to, &word),
         }
     }
     for (id, envelopes) in by_room {

@@ -14,18 +14,30 @@ use shared::event::Envelope;
 use shared::id::{BootId, Position, RoomId};
 use shared::{Error, bus::Notice};
 
+use super::marks::Marks;
 use super::outbox::CloseReason;
 use super::{Connection, Start};
 use crate::app::Shared;
 use crate::chat::history::{self, Head, Replay};
 use crate::chat::{Happened, Happening, policy, seats};
-use state::{After, GoLive, Member, State, encode_all};
+pub(super) use state::tell_of_gap;
+use state::{After, GoLive, Member, State};
 
 /// Pause between tries to fill a hole.
 const FILL_PAUSE: Duration = Duration::from_millis(100);
 
+/// By which topic a node hears of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The room itself.
+    Room,
+    /// The people in it: a direct room is heard of by the two, who register themselves.
+    People,
+}
+
 pub(crate) struct Room {
     pub(crate) id: RoomId,
+    reach: Reach,
     /// Under which name of this node the room is registered. Held while registering, so that a room is never given up
     /// while somebody takes it up.
     registered: tokio::sync::Mutex<Option<BootId>>,
@@ -33,9 +45,9 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(crate) fn new(id: RoomId) -> Self {
-        let state = State::new();
-        Self { id, registered: tokio::sync::Mutex::new(None), state: Mutex::new(state) }
+    pub(crate) fn new(id: RoomId, reach: Reach, marks: Arc<Marks>) -> Self {
+        let state = State::new((reach == Reach::People).then_some(marks));
+        Self { id, reach, registered: tokio::sync::Mutex::new(None), state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -52,14 +64,19 @@ impl Room {
             return Ok(None);
         }
         let boot = app.hub.boot();
-        if *registered != Some(boot) {
+        if self.reach == Reach::Room && *registered != Some(boot) {
             app.bus.register(Topic::Room(self.id), boot).await?;
             *registered = Some(boot);
         }
         let head = history::head(app, self.id).await?;
+        self.begin(app, head);
+        Ok(Some(head.position))
+    }
+
+    /// The head was read: from there on the room is given out, unless it was before.
+    pub(crate) fn begin(self: &Arc<Self>, app: &Shared, head: Head) {
         let after = self.lock().begin(app, head);
         self.follow_up(app, after);
-        Ok(Some(head.position))
     }
 
     /// Adds a member that is not live yet, let in at a membership number where the room has members; false when the room
@@ -76,7 +93,7 @@ impl Room {
 
     pub(crate) fn leave(&self, connection: u64) {
         let mut state = self.lock();
-        if let Some(at) = state.members.iter().position(|member| member.connection.id == connection) {
+        if let Some(at) = state.members.iter().position(|member| member.connection.id() == connection) {
             state.members.swap_remove(at);
         }
         if state.members.is_empty() {
@@ -114,15 +131,16 @@ impl Room {
     ) -> Result<Start, Error> {
         let replay = history::replay(app, self.id, start.position()).await?;
         let (Replay::Events { head, .. } | Replay::Resync { head }) = replay;
-        if !self.lock().may_tell(connection.id, head.restricting) {
+        if !self.lock().may_tell(connection.id(), head.restricting) {
             self.lock().hear_of(head.restricting);
             return Ok(start);
         }
         match replay {
             Replay::Events { events, .. } => {
-                connection.outbox.send(encode_all(connection.encoding, events.iter()));
+                let events: Vec<_> = events.into_iter().map(Arc::new).collect();
+                self.lock().hand(connection, &events);
             }
-            Replay::Resync { .. } => state::tell_of_gap(connection, self.id, head.position),
+            Replay::Resync { .. } => tell_of_gap(connection, self.id, head.position),
         }
         self.reach(app, head.position);
         Ok(Start::Now(head.position))
@@ -134,11 +152,11 @@ impl Room {
         let seat = seat.and_then(|seat| policy::may_read(&seat).map(|()| seat).map_err(Error::from));
         match seat {
             Ok(seat) => {
-                self.lock().let_in(connection.id, seat.number);
+                self.lock().let_in(connection.id(), seat.number);
                 Ok(())
             }
             Err(error) => {
-                self.leave(connection.id);
+                self.leave(connection.id());
                 Err(error)
             }
         }
@@ -181,7 +199,7 @@ impl Room {
     pub(crate) fn tell(&self, what: Happening) {
         let state = self.lock();
         let Some(position) = state.last else { return };
-        state.send(&[Arc::new(Happened { room: self.id, position, at: Utc::now(), what })]);
+        state.send(&[Arc::new(Happened { room: self.id, position, at: Utc::now(), origin: None, what })]);
     }
 
     /// Sends like totals that were held back, if any are due.

@@ -8,8 +8,8 @@ use chrono::Utc;
 use shared::id::AccountId;
 use shared::shutdown::Shutdown;
 
-use super::Connection;
 use super::outbox::CloseReason;
+use super::{Connection, typing};
 use crate::app::Shared;
 use crate::dialect;
 
@@ -26,6 +26,7 @@ pub(crate) async fn run(app: Shared, stop: Shutdown) {
     let mut rooms_at = Instant::now();
     while tokio::time::timeout(EVERY, stop.wait()).await.is_err() {
         close_ended(&app);
+        typing::turn(&app).await;
         for room in app.hub.all_rooms() {
             room.flush_likes();
         }
@@ -36,6 +37,7 @@ pub(crate) async fn run(app: Shared, stop: Shutdown) {
         if rooms_at.elapsed() >= ROOMS_EVERY {
             rooms_at = Instant::now();
             retire_rooms(&app).await;
+            app.hub.people.retire(&app, ROOM_IDLE).await;
         }
     }
 }

@@ -23,6 +23,12 @@ impl Rate {
         let interval = Duration::from_secs(1) / per_second.max(1);
         Rate { interval, refill: interval * burst.max(1) }
     }
+
+    /// So many in a minute on average, all of them at once for all that.
+    pub(crate) fn per_minute(most: u32) -> Rate {
+        let interval = Duration::from_secs(60) / most.max(1);
+        Rate { interval, refill: interval * most.max(1) }
+    }
 }
 
 /// What one person, address, room or socket has left.

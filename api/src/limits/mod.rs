@@ -68,6 +68,15 @@ pub struct Limits {
     pub appends_in_flight: usize,
     /// Frames a second on one socket, of any kind.
     pub frames_per_second: u32,
+    /// Friend requests of one person that nobody has answered: who has so many strangers to ask is no person.
+    pub friend_requests_open: u32,
+    /// Requests, answers, ends of friendship and blocks of one person in a minute: each that counts is an entry in the log,
+    /// which is never refused for load.
+    pub friend_changes_per_minute: u32,
+    /// Look-ups of people by one person in a minute: a letter a second of somebody who types a name.
+    pub lookups_per_minute: u32,
+    /// People of one such answer: enough to pick somebody, too few to copy the register from.
+    pub lookup_people: u32,
     /// New sockets a second of one address: a household behind one, or one client gone wild.
     pub handshakes_per_second: u32,
     /// Sockets of one person: tabs and devices.
@@ -112,6 +121,10 @@ impl Limits {
             room_messages_per_second: read.number("LIMIT_ROOM_MESSAGES_PER_SECOND", 500, 1..=1_000_000),
             appends_in_flight: read.number("LIMIT_APPENDS_IN_FLIGHT", 256, 1..=1 << 20),
             frames_per_second: read.number("LIMIT_FRAMES_PER_SECOND", 50, 1..=1_000_000),
+            friend_requests_open: read.number("LIMIT_FRIEND_REQUESTS_OPEN", 100, 1..=1_000_000),
+            friend_changes_per_minute: read.number("LIMIT_FRIEND_CHANGES_PER_MINUTE", 60, 1..=1_000_000),
+            lookups_per_minute: read.number("LIMIT_LOOKUPS_PER_MINUTE", 60, 1..=1_000_000),
+            lookup_people: read.number("LIMIT_LOOKUP_PEOPLE", 20, 1..=1_000),
             handshakes_per_second: read.number("LIMIT_HANDSHAKES_PER_SECOND", 20, 1..=1_000_000),
             sockets_per_user: read.number("LIMIT_SOCKETS_PER_USER", 10, 1..=1 << 24),
             sockets_per_ip: read.number("LIMIT_SOCKETS_PER_IP", 200, 1..=1 << 24),
@@ -134,6 +147,16 @@ impl Limits {
     /// Frames on one socket.
     pub(crate) fn frame_rate(&self) -> Rate {
         Rate::new(self.frames_per_second, self.frames_per_second)
+    }
+
+    /// What one person does about friends.
+    pub(crate) fn friend_change_rate(&self) -> Rate {
+        Rate::per_minute(self.friend_changes_per_minute)
+    }
+
+    /// Look-ups of people by one person.
+    pub(crate) fn lookup_rate(&self) -> Rate {
+        Rate::per_minute(self.lookups_per_minute)
     }
 
     /// New sockets of one address.

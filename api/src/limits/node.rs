@@ -17,6 +17,8 @@ use super::{Buckets, Counts, Limits, Place, network_of};
 pub(crate) struct NodeLimits {
     messages: Buckets<AccountId>,
     rooms: Buckets<RoomId>,
+    friend_changes: Buckets<AccountId>,
+    lookups: Buckets<AccountId>,
     handshakes: Buckets<IpAddr>,
     handshakes_per_second: u32,
     appends: Semaphore,
@@ -55,6 +57,8 @@ impl NodeLimits {
         Self {
             messages: Buckets::new(limits.message_rate(), limits.rate_keys, now),
             rooms: Buckets::new(limits.room_message_rate(), limits.rate_keys, now),
+            friend_changes: Buckets::new(limits.friend_change_rate(), limits.rate_keys, now),
+            lookups: Buckets::new(limits.lookup_rate(), limits.rate_keys, now),
             handshakes: Buckets::new(limits.handshake_rate(), limits.rate_keys, now),
             handshakes_per_second: limits.handshakes_per_second,
             appends: Semaphore::new(limits.appends_in_flight),
@@ -86,6 +90,18 @@ impl NodeLimits {
         let now = Instant::now();
         let passed = self.messages.take(person, now).and_then(|()| self.rooms.take(room, now));
         passed.map_err(|wait| too_fast("Too many messages, please slow down", wait))
+    }
+
+    /// Lets something that `person` does about friends pass, or says when the next may.
+    pub(crate) fn let_friend_change_pass(&self, person: AccountId) -> Result<(), Error> {
+        let passed = self.friend_changes.take(person, Instant::now());
+        passed.map_err(|wait| too_fast("Too many changes of friends, please slow down", wait))
+    }
+
+    /// Lets a look-up of people by `person` pass, or says when the next may.
+    pub(crate) fn let_lookup_pass(&self, person: AccountId) -> Result<(), Error> {
+        let passed = self.lookups.take(person, Instant::now());
+        passed.map_err(|wait| too_fast("Too many look-ups, please slow down", wait))
     }
 
     /// Lets a handshake from `address` pass: by this node's own rate, then by the count of all nodes.

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use redis::aio::ConnectionManager;
 
-pub use inbox::{Delivery, Inbox, Notice};
+pub use inbox::{Delivery, Inbox, Notice, Word};
 pub use limits::SOCKETS_TTL;
-pub use presence::{SIGHTING_TTL, SOCKET_TTL, Watching};
+pub use presence::{ONLINE_TTL, SIGHTING_TTL, SOCKET_TTL, Watching};
 pub use routes::Topic;
 
 use crate::error::Error;
@@ -74,6 +74,7 @@ mod script {
         DELIVER = "deliver.lua",
         HOLD = "hold.lua",
         LET_GO = "let_go.lua",
+        ONLINE = "online.lua",
         SOCKETS = "sockets.lua",
         VIEWERS = "viewers.lua",
     }

@@ -1,6 +1,9 @@
 //! Presence is a lease too: a node says for how long its word on a viewer holds, and what it does not renew lapses.
 
+use std::collections::HashSet;
 use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Bus, millis, script};
 use crate::error::Error;
@@ -11,6 +14,12 @@ use crate::keys;
 pub const SOCKET_TTL: Duration = Duration::from_secs(30);
 /// How long a call over REST counts as watching.
 pub const SIGHTING_TTL: Duration = Duration::from_secs(300);
+
+/// How long a node's word that a person is online holds; it is renewed every ten seconds. So a person whose node died is
+/// offline within this time.
+pub const ONLINE_TTL: Duration = Duration::from_secs(30);
+/// How many people are asked about at once.
+const ASKED_AT_ONCE: usize = 64;
 
 /// What a word on viewers came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +59,47 @@ impl Bus {
     /// How many people watch `room`.
     pub async fn viewer_count(&self, room: RoomId) -> Result<u64, Error> {
         Ok(self.viewers(room, "count", Duration::ZERO, None, &[]).await?.people)
+    }
+
+    /// `node` has a socket of `person`, who was online nowhere before: then true. Two devices, on one node or on two, are
+    /// one person online.
+    pub async fn online_here(&self, person: AccountId, node: BootId, ttl: Duration) -> Result<bool, Error> {
+        self.online(person, "here", ttl, Some(node)).await
+    }
+
+    /// The last socket of `person` on `node` closed; true when that was the last anywhere.
+    pub async fn online_left(&self, person: AccountId, node: BootId) -> Result<bool, Error> {
+        self.online(person, "left", Duration::ZERO, Some(node)).await
+    }
+
+    /// Those of `people` who have a socket on any node.
+    pub async fn who_is_online(&self, people: &[AccountId]) -> Result<HashSet<AccountId>, Error> {
+        let answers: Vec<Option<AccountId>> = stream::iter(people.to_vec())
+            .map(|person| async move {
+                let is_online = self.online(person, "is", Duration::ZERO, None).await?;
+                Ok::<_, Error>(is_online.then_some(person))
+            })
+            .buffer_unordered(ASKED_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    async fn online(
+        &self,
+        person: AccountId,
+        what: &str,
+        ttl: Duration,
+        node: Option<BootId>,
+    ) -> Result<bool, Error> {
+        let answer: i64 = script::ONLINE
+            .key(keys::online(person))
+            .arg(what)
+            .arg(millis(ttl))
+            .arg(node.map(|node| node.to_string()).unwrap_or_default())
+            .invoke_async(&mut self.redis())
+            .await?;
+        Ok(answer == 1)
     }
 
     async fn viewers(

@@ -26,8 +26,21 @@ fn every_event_reads_what_it_writes() {
     };
     let plain = Author { avatar: None, roles: Roles::NONE, ..author.clone() };
     for event in [
-        Event::MessageSent(MessageSent { id, author, text: "héllo \u{1F600}".into(), nonce: "n".into() }),
-        Event::MessageSent(MessageSent { id, author: plain, text: "x".into(), nonce: "n".into() }),
+        Event::MessageSent(MessageSent {
+            id,
+            author,
+            text: "héllo \u{1F600}".into(),
+            nonce: "n".into(),
+            origin: None,
+        }),
+        Event::MessageSent(MessageSent {
+            id,
+            author: plain,
+            text: "x".into(),
+            nonce: "n".into(),
+            origin: Some(Origin { node: BootId(Uuid::from_u128(4)), connection: 7 }),
+        }),
+        Event::MessageRead(MessageRead { id, no: MessageNo(99), by: person }),
         Event::LikeChanged(LikeChanged { target: LikeTarget::Session, person, liked: true }),
         Event::LikeChanged(LikeChanged {
             target: LikeTarget::Message { id, no: MessageNo(99) },
@@ -115,21 +128,28 @@ fn became() -> impl Strategy<Value = Became> {
         Became::Unbanned,
         Became::Blocking,
         Became::Unblocking,
+        Became::Befriended,
+        Became::Unfriended,
     ])
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let id = || uuid().prop_map(MessageId);
     let no = || any::<i64>().prop_map(MessageNo);
-    let sent = (id(), author(), ".*", ".*");
+    let origin = option::of(
+        (uuid(), any::<u64>()).prop_map(|(node, connection)| Origin { node: BootId(node), connection }),
+    );
+    let sent = (id(), author(), ".*", ".*", origin);
     let seen = vec((uuid().prop_map(RoomId), person(), any::<i64>()), 0..5);
     prop_oneof![
-        sent.prop_map(|(id, author, text, nonce)| Event::MessageSent(MessageSent {
+        sent.prop_map(|(id, author, text, nonce, origin)| Event::MessageSent(MessageSent {
             id,
             author,
             text,
-            nonce
+            nonce,
+            origin
         })),
+        (id(), no(), person()).prop_map(|(id, no, by)| Event::MessageRead(MessageRead { id, no, by })),
         (target(), person(), any::<bool>())
             .prop_map(|(target, person, liked)| Event::LikeChanged(LikeChanged { target, person, liked })),
         (id(), no(), person(), ".*").prop_map(|(id, no, by, text)| Event::MessageEdited(MessageEdited {

@@ -27,6 +27,33 @@ pub struct Seen<'a> {
     pub roles: Roles,
 }
 
+/// A person as other people see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The account.
+    pub id: AccountId,
+    /// The name shown.
+    pub username: String,
+    /// The longer name, where there is one.
+    pub full_name: Option<String>,
+    /// The picture, where there is one.
+    pub avatar: Option<String>,
+}
+
+impl Summary {
+    pub(super) fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: AccountId(row.try_get("id")?),
+            username: row.try_get("username")?,
+            full_name: row.try_get("full_name")?,
+            avatar: row.try_get("avatar")?,
+        })
+    }
+}
+
+/// The issuer of somebody whom no issuer has vouched for yet. The first who does takes the account over.
+const NOBODY: &str = "";
+
 /// A row with what its issuer last said, which the override may hide.
 struct Stored {
     account: Account,
@@ -69,8 +96,8 @@ impl Stored {
 /// whoever was first keeps it.
 pub async fn see(pool: &PgPool, seen: &Seen<'_>) -> Result<Account, Error> {
     let stored = match stored(pool, seen.id).await? {
-        Some(stored) if stored.issuer != seen.issuer => return Err(belongs_to_another()),
-        Some(stored) if stored.says(seen) => return Ok(stored.account),
+        Some(stored) if ![seen.issuer, NOBODY].contains(&&*stored.issuer) => return Err(belongs_to_another()),
+        Some(stored) if stored.issuer == seen.issuer && stored.says(seen) => return Ok(stored.account),
         _ => write(pool, seen).await?,
     };
     stored.map(|stored| stored.account).ok_or_else(belongs_to_another)
@@ -83,6 +110,19 @@ fn belongs_to_another() -> Error {
 /// The account of that name, active or not.
 pub async fn by_id(db: impl PgExecutor<'_>, id: AccountId) -> Result<Option<Account>, Error> {
     Ok(stored(db, id).await?.map(|stored| stored.account))
+}
+
+pub(super) fn read(row: &PgRow) -> Result<Account, sqlx::Error> {
+    Ok(Stored::from_row(row)?.account)
+}
+
+/// How others see these people, in no order; those that have no account are left out.
+pub async fn summaries(db: impl PgExecutor<'_>, ids: &[AccountId]) -> Result<Vec<Summary>, Error> {
+    let rows = sqlx::query("select id, username, full_name, avatar from hubbub.account where id = any ($1)")
+        .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
+        .fetch_all(db)
+        .await?;
+    Ok(rows.iter().map(Summary::from_row).collect::<Result<_, _>>()?)
 }
 
 async fn stored(db: impl PgExecutor<'_>, id: AccountId) -> Result<Option<Stored>, Error> {
@@ -103,8 +143,9 @@ async fn write(db: impl PgExecutor<'_>, seen: &Seen<'_>) -> Result<Option<Stored
         "insert into hubbub.account as a (id, issuer, username, full_name, avatar, roles)
          values ($1, $2, coalesce($3, $4), $5, $6, $7)
          on conflict on constraint account_pkey do update
-         set username = coalesce($3, a.username), full_name = $5, avatar = $6, roles = $7, updated_at = now()
-         where a.issuer = $2
+         set issuer = $2, full_name = $5, avatar = $6, roles = $7, updated_at = now(),
+             username = case when a.issuer = '' then coalesce($3, $4) else coalesce($3, a.username) end
+         where a.issuer in ($2, '')
          returning id, no, issuer, username, full_name, avatar, roles, roles_override, is_active, token_version",
     )
     .bind(seen.id.0)
@@ -119,6 +160,20 @@ async fn write(db: impl PgExecutor<'_>, seen: &Seen<'_>) -> Result<Option<Stored
     Ok(row.as_ref().map(Stored::from_row).transpose()?)
 }
 
+/// Makes rows for those of `people` who were never seen, under their ids for names, until an issuer says more.
+pub(super) async fn expect(db: impl PgExecutor<'_>, people: &[AccountId]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into hubbub.account (id, issuer, username)
+         select id, $2, id::text from unnest($1::uuid[]) as new (id)
+         on conflict (id) do nothing",
+    )
+    .bind(people.iter().map(|person| person.0).collect::<Vec<_>>())
+    .bind(NOBODY)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Ends all sign-ins of an account. The new version, or nothing when there is no such account.
 pub async fn bump_token_version(db: impl PgExecutor<'_>, id: AccountId) -> Result<Option<i32>, Error> {
     let version = sqlx::query_scalar(
@@ -130,6 +185,15 @@ pub async fn bump_token_version(db: impl PgExecutor<'_>, id: AccountId) -> Resul
     .fetch_optional(db)
     .await?;
     Ok(version)
+}
+
+/// Whether there is such an account, open or closed.
+pub async fn exists(db: impl PgExecutor<'_>, id: AccountId) -> Result<bool, Error> {
+    let exists = sqlx::query_scalar("select exists (select from hubbub.account where id = $1)")
+        .bind(id.0)
+        .fetch_one(db)
+        .await?;
+    Ok(exists)
 }
 
 /// Whether an account is there and open.

@@ -3,9 +3,10 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::effects::each;
-use super::{epoch_column, seq_column};
+use super::{epoch_column, receipts, seq_column};
 use crate::id::{AccountId, MessageId, Position};
 
 /// How a message stands after the amendments of a batch.
@@ -31,7 +32,7 @@ pub async fn apply(tx: &mut PgConnection, rows: &[AmendmentRow]) -> Result<(), s
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let amended: Vec<(Uuid, bool)> = sqlx::query_as(
         "update hubbub.message m
          set content = new.content,
              media = case when new.content is null then null else m.media end,
@@ -45,7 +46,8 @@ pub async fn apply(tx: &mut PgConnection, rows: &[AmendmentRow]) -> Result<(), s
          from unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[], $5::int[], $6::bigint[])
               as new (message, content, account, at, epoch, seq)
          where m.id = new.message and m.deleted_at is null
-           and (new.content is null or m.edited_at is null or m.edited_at <= new.at)",
+           and (new.content is null or m.edited_at is null or m.edited_at <= new.at)
+         returning m.id, new.content is null",
     )
     .bind(each(rows, |row| row.message.0))
     .bind(each(rows, |row| row.text.as_deref()))
@@ -53,7 +55,8 @@ pub async fn apply(tx: &mut PgConnection, rows: &[AmendmentRow]) -> Result<(), s
     .bind(each(rows, |row| row.at))
     .bind(each(rows, |row| epoch_column(row.position.epoch)))
     .bind(each(rows, |row| seq_column(row.position.seq)))
-    .execute(tx)
+    .fetch_all(&mut *tx)
     .await?;
-    Ok(())
+    let deleted: Vec<Uuid> = amended.into_iter().filter(|(_, is_gone)| *is_gone).map(|(id, _)| id).collect();
+    receipts::forget_deleted(tx, &deleted).await
 }

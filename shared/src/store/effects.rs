@@ -1,12 +1,14 @@
 //! The rows that log entries become. Everything here may be repeated: a row that is there stays as it is, and a counter
 //! moves only with rows that were really inserted or removed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
+use super::receipts;
 use crate::id::{AccountId, MessageId, MessageNo, Position, RoomId};
 use crate::user::Roles;
 
@@ -38,6 +40,8 @@ pub struct MessageRow {
     pub roles: Roles,
     /// When it was accepted.
     pub at: DateTime<Utc>,
+    /// Whether it was sent to somebody, who has not read it then.
+    pub is_direct: bool,
 }
 
 /// The last state of one person's like in a batch.
@@ -63,7 +67,7 @@ pub async fn insert_messages(tx: &mut PgConnection, rows: &[MessageRow]) -> Resu
     if rows.is_empty() {
         return Ok(0);
     }
-    let inserted: Vec<Uuid> = sqlx::query_scalar(
+    let inserted: Vec<(Uuid, Uuid)> = sqlx::query_as(
         "with inserted as (
          insert into hubbub.message
              (id, no, room, author, epoch, seq, kind, content, digest, nonce, author_roles, created_at)
@@ -73,8 +77,8 @@ pub async fn insert_messages(tx: &mut PgConnection, rows: &[MessageRow]) -> Resu
                      $8::text[], $9::bytea[], $10::text[], $11::text[], $12::timestamptz[])
               as new (id, no, room, author, epoch, seq, kind, content, digest, nonce, roles, created_at)
          on conflict (id) do nothing
-         returning room, kind)
-         select room from inserted where kind <> 'unreadable'",
+         returning room, author, kind)
+         select room, author from inserted where kind <> 'unreadable'",
     )
     .bind(each(rows, |row| row.id.0))
     .bind(each(rows, |row| row.no.0))
@@ -90,7 +94,10 @@ pub async fn insert_messages(tx: &mut PgConnection, rows: &[MessageRow]) -> Resu
     .bind(each(rows, |row| row.at))
     .fetch_all(&mut *tx)
     .await?;
-    let per_room = count(&inserted);
+    let direct: HashSet<Uuid> = rows.iter().filter(|row| row.is_direct).map(|row| row.room.0).collect();
+    let (letters, others): (Vec<_>, Vec<_>) = inserted.iter().partition(|(room, _)| direct.contains(room));
+    receipts::count_new(&mut *tx, &count(letters)).await?;
+    let per_room = count(others.into_iter().map(|(room, _)| room));
     sqlx::query(
         "update hubbub.live_session s set total_messages = total_messages + new.count
          from unnest($1::uuid[], $2::bigint[]) as new (room, count) where s.room = new.room",
@@ -224,9 +231,9 @@ fn seq(position: Position) -> i64 {
     i64::try_from(position.seq).unwrap_or(i64::MAX)
 }
 
-fn count(rooms: &[Uuid]) -> HashMap<Uuid, i64> {
-    rooms.iter().fold(HashMap::new(), |mut counts, room| {
-        *counts.entry(*room).or_default() += 1;
+fn count<T: Eq + Hash>(things: impl IntoIterator<Item = T>) -> HashMap<T, i64> {
+    things.into_iter().fold(HashMap::new(), |mut counts, thing| {
+        *counts.entry(thing).or_default() += 1;
         counts
     })
 }

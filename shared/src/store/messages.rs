@@ -21,6 +21,8 @@ pub struct StoredMessage {
     pub message: Message,
     /// The last event that changed it after it was sent.
     pub changed: Option<Position>,
+    /// Who took it back.
+    pub deleted_by: Option<AccountId>,
 }
 
 impl StoredMessage {
@@ -41,15 +43,31 @@ pub struct Counts {
     pub last_hour: i64,
 }
 
-/// The columns of [`StoredMessage`], of `m` (a message) and `a` (its author, perhaps none).
+/// The columns of [`StoredMessage`], of `m` (a message), `a` (its author, perhaps none) and `t` ([`receiver!`]).
 macro_rules! message_columns {
     () => {
         "m.id, m.no, m.room, m.author, m.epoch::bigint as epoch, m.seq, \
          case when m.deleted_at is null then m.content end as content, m.nonce, m.author_roles, m.likes, \
          m.created_at, m.edited_at, m.deleted_at, m.changed_epoch::bigint as changed_epoch, m.changed_seq, \
+         m.deleted_by, t.receiver, t.read_at, \
          a.no as author_no, a.username, a.full_name, a.avatar"
     };
 }
+
+/// The other person `t` of a direct room `r`, with the receipt for the message `m`; nothing in other rooms.
+macro_rules! receiver {
+    () => {
+        "left join lateral (
+             select q.account as receiver, s.read_at
+             from hubbub.member q
+             left join hubbub.message_receipt s on s.message = m.id and s.account = q.account
+             where r.kind = 'direct' and q.room = m.room and q.account <> m.author
+             limit 1
+         ) t on true"
+    };
+}
+
+pub(super) use {message_columns, receiver};
 
 /// The newest `limit` messages of a room, or those before a place, newest first. Tombstones are among them.
 pub async fn page(
@@ -75,6 +93,9 @@ pub async fn page(
              limit $5
          ) m on true
          left join hubbub.account a on a.id = m.author
+         ",
+        receiver!(),
+        "
          where p.id = $2
          order by m.epoch desc, m.seq desc"
     ))
@@ -125,6 +146,9 @@ pub async fn after(
              limit $5
          ) m on true
          left join hubbub.account a on a.id = m.author
+         ",
+        receiver!(),
+        "
          where p.id = $2
          order by m.place_epoch, m.place_seq"
     ))
@@ -173,6 +197,9 @@ pub async fn by_no(
          left join hubbub.message m on m.no = $1
          left join hubbub.room r on r.id = m.room
          left join hubbub.account a on a.id = m.author
+         ",
+        receiver!(),
+        "
          where p.id = $2"
     ))
     .bind(no.0)
@@ -198,6 +225,9 @@ pub async fn by_id(
          left join hubbub.message m on m.id = $1
          left join hubbub.room r on r.id = m.room
          left join hubbub.account a on a.id = m.author
+         ",
+        receiver!(),
+        "
          where p.id = $2"
     ))
     .bind(id.0)
@@ -235,7 +265,7 @@ pub async fn counts(
 }
 
 /// The messages in rows that all carry the same marks. A room without messages still has one row, which has no message.
-fn read_all(rows: &[PgRow]) -> Result<Stored<Vec<StoredMessage>>, Error> {
+pub(super) fn read_all(rows: &[PgRow]) -> Result<Stored<Vec<StoredMessage>>, Error> {
     let first = rows.first().ok_or_else(|| Error::bug("a partition without a row"))?;
     let messages = rows.iter().map(read_message).filter_map(Result::transpose).collect::<Result<_, _>>()?;
     Ok(Stored::around(messages, first)?)
@@ -265,6 +295,9 @@ struct MessageRow {
     created_at: DateTime<Utc>,
     edited_at: Option<DateTime<Utc>>,
     deleted_at: Option<DateTime<Utc>>,
+    deleted_by: Option<Uuid>,
+    receiver: Option<Uuid>,
+    read_at: Option<DateTime<Utc>>,
     changed_epoch: Option<i64>,
     author_no: Option<i64>,
     username: Option<String>,
@@ -305,7 +338,9 @@ impl MessageRow {
             created_at: self.created_at,
             edited_at: self.edited_at,
             deleted_at: self.deleted_at,
+            receiver: self.receiver.map(AccountId),
+            read_at: self.read_at,
         };
-        Ok(StoredMessage { message, changed })
+        Ok(StoredMessage { message, changed, deleted_by: self.deleted_by.map(AccountId) })
     }
 }

@@ -4,12 +4,17 @@
 //! connection. Nothing here needs DDL rights but [`migrate`].
 
 pub mod accounts;
+pub mod admin;
 pub mod amendments;
+pub mod direct;
 pub mod effects;
+pub mod friendships;
 pub mod live;
 pub mod membership;
 pub mod messages;
 pub mod partitions;
+pub mod people;
+pub mod receipts;
 pub mod rooms;
 pub mod seeds;
 
@@ -248,6 +253,12 @@ impl<T> Stored<T> {
     #[must_use]
     pub fn entry(&self) -> EntryId {
         EntryId { epoch: self.epoch, pseq: self.watermark }
+    }
+
+    /// The same marks around something made of the rows.
+    pub(crate) fn map<U>(self, make: impl FnOnce(T) -> U) -> Stored<U> {
+        let Self { rows, epoch, watermark, last, number, restricting, stored_number } = self;
+        Stored { rows: make(rows), epoch, watermark, last, number, restricting, stored_number }
     }
 
     /// The marks in a row that was selected with [`marks!`], around `rows`.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
-use sqlx::{PgExecutor, PgPool, Row as _};
+use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
 use uuid::Uuid;
 
 use super::number;
@@ -56,8 +56,20 @@ pub struct Seat {
     pub restricting: u64,
     /// Whether one of the two people of a direct room blocks the other.
     pub is_blocked: bool,
+    /// The other person of a direct room in which the person is.
+    pub peer: Option<AccountId>,
+    /// Whether the two people of a direct room are friends.
+    pub is_friend: bool,
     /// The person's row, if the person was ever a member.
     pub member: Option<Member>,
+}
+
+impl Seat {
+    /// The two people of a direct room, of whom this is the seat of `me`; nobody in other rooms.
+    #[must_use]
+    pub fn people(&self, me: AccountId) -> Vec<AccountId> {
+        self.peer.into_iter().flat_map(|peer| [me, peer]).collect()
+    }
 }
 
 /// A row of `hubbub.member`.
@@ -114,9 +126,14 @@ pub async fn seat(
         "select r.kind, r.is_active, r.number, r.restricting,
              exists (select from hubbub.member b where r.kind = 'direct' and b.room = r.id and b.blocks) as is_blocked,
              m.is_admin as member_is_admin, m.is_active as member_is_active, m.is_banned as member_is_banned,
-             m.number as member_number, m.joined_at
+             m.number as member_number, m.joined_at,
+             p.account as peer, coalesce(f.state = 'accepted', false) as is_friend
          from hubbub.room r
          left join hubbub.member m on m.room = r.id and m.account = $2
+         left join hubbub.member p
+             on r.kind = 'direct' and m.is_active and p.room = r.id and p.account <> m.account and p.is_active
+         left join hubbub.friendship f
+             on f.low = least(m.account, p.account) and f.high = greatest(m.account, p.account)
          where r.id = $1",
     )
     .bind(room.0)
@@ -128,6 +145,10 @@ pub async fn seat(
 
 /// Writes a room, unless it is there. Answers whether it was written.
 pub async fn insert(executor: impl PgExecutor<'_>, room: &NewRoom<'_>) -> Result<bool, Error> {
+    Ok(write(executor, room).await?)
+}
+
+async fn write(executor: impl PgExecutor<'_>, room: &NewRoom<'_>) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
         "insert into hubbub.room (id, kind, name, description, created_by)
          values ($1, $2, $3, $4, $5)
@@ -146,8 +167,19 @@ pub async fn insert(executor: impl PgExecutor<'_>, room: &NewRoom<'_>) -> Result
 /// Writes the direct room of two people with both of them in it, unless it is there.
 pub async fn insert_direct(pool: &PgPool, room: RoomId, people: [AccountId; 2]) -> Result<(), Error> {
     let mut tx = super::begin(pool).await?;
+    insert_direct_within(&mut tx, room, people).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The same within a transaction of the caller's. Whoever meets another who is making the room waits for them.
+pub(super) async fn insert_direct_within(
+    tx: &mut PgConnection,
+    room: RoomId,
+    people: [AccountId; 2],
+) -> Result<(), sqlx::Error> {
     let new = NewRoom { id: room, kind: RoomKind::Direct, name: None, description: None, created_by: None };
-    if insert(&mut *tx, &new).await? {
+    if write(&mut *tx, &new).await? {
         sqlx::query(
             "insert into hubbub.member (room, account) select $1, unnest($2::uuid[]) on conflict do nothing",
         )
@@ -160,7 +192,6 @@ pub async fn insert_direct(pool: &PgPool, room: RoomId, people: [AccountId; 2]) 
             .execute(&mut *tx)
             .await?;
     }
-    tx.commit().await?;
     Ok(())
 }
 
@@ -200,6 +231,8 @@ fn read_seat(row: &PgRow) -> Result<Seat, sqlx::Error> {
         number: number(row, "number")?,
         restricting: number(row, "restricting")?,
         is_blocked: row.try_get("is_blocked")?,
+        peer: row.try_get::<Option<Uuid>, _>("peer")?.map(AccountId),
+        is_friend: row.try_get("is_friend")?,
         member,
     })
 }

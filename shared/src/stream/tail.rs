@@ -8,7 +8,7 @@ use redis::Value;
 use super::{Log, cursor, script};
 use crate::error::Error;
 use crate::event::Envelope;
-use crate::id::{EntryId, Partition, Position, RoomId};
+use crate::id::{EntryId, MessageId, Partition, Position, RoomId};
 use crate::keys;
 
 /// Entries that one call of the script walks over, at about 7.5 us each.
@@ -96,6 +96,45 @@ impl Log {
     pub async fn head(&self, room: RoomId) -> Result<(u32, Option<Head>), Error> {
         let call = self.walk(room, "", 0).await?;
         Ok((call.epoch, call.head))
+    }
+
+    /// The heads of rooms of one partition, in their order, and the epoch that they are of.
+    pub async fn heads(
+        &self,
+        partition: Partition,
+        rooms: &[RoomId],
+    ) -> Result<(u32, Vec<Option<Head>>), Error> {
+        let mut counters = redis::cmd("HMGET");
+        counters.arg(keys::rooms(partition));
+        for room in rooms {
+            counters.arg(room.to_string());
+        }
+        // Both keys are of one partition, hence in one slot.
+        let mut both = redis::pipe();
+        both.atomic().cmd("HGET").arg(keys::meta(partition)).arg("epoch").add_command(counters);
+        let (epoch, counters): (Option<u32>, Vec<Option<String>>) =
+            both.query_async(&mut self.redis.clone()).await?;
+        let epoch = epoch.unwrap_or(0);
+        let read = |counter: Option<String>| counter.and_then(|counter| read_counter(epoch, &counter));
+        Ok((epoch, counters.into_iter().map(read).collect()))
+    }
+
+    /// The entry of a message by its id, while its nonce is remembered.
+    pub async fn message(&self, id: MessageId) -> Result<Option<Envelope>, Error> {
+        let Some(partition) = id.partition(self.partitions) else { return Ok(None) };
+        let mut redis = self.redis.clone();
+        let memo: Option<String> = redis::cmd("HGET")
+            .arg(keys::memo(partition))
+            .arg(format!("n:{id}"))
+            .query_async(&mut redis)
+            .await?;
+        let epoch: Option<u32> =
+            redis::cmd("HGET").arg(keys::meta(partition)).arg("epoch").query_async(&mut redis).await?;
+        let pseq = memo.and_then(|memo| memo.split(' ').next()?.parse().ok());
+        match epoch.zip(pseq) {
+            Some((epoch, pseq)) => self.entry(partition, EntryId { epoch, pseq }).await,
+            None => Ok(None),
+        }
     }
 
     async fn tail_call(&self, room: RoomId, from: Option<u32>) -> Result<Call, Error> {

@@ -6,9 +6,9 @@ use redis::Value;
 use shared::decoders;
 use shared::event::{
     Became, Envelope, Event, LikeChanged, LikeTarget, MembershipChanged, MessageDeleted, MessageEdited,
-    MessageSent, ViewersSeen, to_field,
+    MessageRead, MessageSent, Origin, ViewersSeen, to_field,
 };
-use shared::id::{AccountId, EntryId, MessageId, MessageNo, Partition, RoomId};
+use shared::id::{AccountId, BootId, EntryId, MessageId, MessageNo, Partition, RoomId};
 use shared::user::{Author, Role};
 use uuid::Uuid;
 
@@ -179,11 +179,13 @@ pub(crate) fn events() -> Vec<Event> {
             author,
             text: "h\u{e9}llo \"\u{1F600}".into(),
             nonce: "n".into(),
+            origin: Some(Origin { node: BootId(Uuid::from_u128(4)), connection: 7 }),
         }),
         Event::LikeChanged(LikeChanged { target: LikeTarget::Session, person, liked: true }),
         Event::LikeChanged(LikeChanged { target: LikeTarget::Message { id, no }, person, liked: false }),
         Event::MessageEdited(MessageEdited { id, no, by, text: "y".into() }),
         Event::MessageDeleted(MessageDeleted { id, no, by }),
+        Event::MessageRead(MessageRead { id, no, by }),
         Event::MembershipChanged(MembershipChanged { number: 3, person, by, became: Became::Banned }),
         Event::ViewersSeen(ViewersSeen {
             seen: vec![(RoomId(Uuid::from_u128(8)), person, 1_700_000_000_000)],

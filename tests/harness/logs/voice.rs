@@ -57,7 +57,14 @@ impl Line {
             roles: Roles::NONE,
         };
         let nonce = self.nonce.as_str().to_owned();
-        Event::MessageSent(MessageSent { id: self.id(), author, text: self.text.clone(), nonce }).to_body()
+        Event::MessageSent(MessageSent {
+            id: self.id(),
+            author,
+            text: self.text.clone(),
+            nonce,
+            origin: None,
+        })
+        .to_body()
     }
 }
 

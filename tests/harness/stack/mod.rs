@@ -54,12 +54,14 @@ pub struct Builder {
 }
 
 /// Limits that a test of something else must not meet.
-const RAISED: [&str; 9] = [
+const RAISED: [&str; 11] = [
     "LIVE_CHAT_MAX_MESSAGES_PER_USER_PER_MINUTE",
     "LIMIT_MESSAGES_PER_SECOND",
     "LIMIT_MESSAGES_BURST",
     "LIMIT_ROOM_MESSAGES_PER_SECOND",
     "LIMIT_FRAMES_PER_SECOND",
+    "LIMIT_FRIEND_CHANGES_PER_MINUTE",
+    "LIMIT_LOOKUPS_PER_MINUTE",
     "LIMIT_HANDSHAKES_PER_SECOND",
     "LIMIT_SOCKETS_PER_USER",
     "LIMIT_SOCKETS_PER_IP",

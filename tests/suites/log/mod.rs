@@ -8,6 +8,7 @@ mod append;
 mod crashes;
 mod epochs;
 mod fanout;
+mod friendships;
 mod leases;
 mod likes;
 mod limits;

@@ -50,6 +50,9 @@ fn amend(message: &mut Message, what: Happening) {
             message.text = None;
             message.deleted_at.get_or_insert(at);
         }
+        Happening::MessageRead { at, .. } => {
+            message.read_at.get_or_insert(at);
+        }
         Happening::MessageEdited { .. }
         | Happening::MessagePosted(_)
         | Happening::MembershipChanged(_)
@@ -74,7 +77,7 @@ pub(super) fn without_deleted_texts(events: Vec<Happened>) -> Vec<Happened> {
     let deleted: HashMap<MessageId, _> = events
         .iter()
         .filter_map(|event| match event.what {
-            Happening::MessageDeleted { id, at } => Some((id, at)),
+            Happening::MessageDeleted { id, at, .. } => Some((id, at)),
             _ => None,
         })
         .collect();
@@ -100,7 +103,8 @@ fn about(what: &Happening) -> Option<MessageId> {
         Happening::MessagePosted(message) => Some(message.id),
         Happening::LikesChanged { target: LikeTarget::Message { id, .. }, .. }
         | Happening::MessageEdited { id, .. }
-        | Happening::MessageDeleted { id, .. } => Some(*id),
+        | Happening::MessageDeleted { id, .. }
+        | Happening::MessageRead { id, .. } => Some(*id),
         Happening::LikesChanged { target: LikeTarget::Session, .. }
         | Happening::MembershipChanged(_)
         | Happening::ViewerCount(_)

@@ -2,10 +2,12 @@
 //! tail only after its rows are stored, so one of the two always has it; asked in the other order both could miss it.
 
 mod fold;
+mod letters;
 mod replay;
 
 use std::time::Duration;
 
+use shared::Error;
 use shared::event::{Envelope, Event};
 use shared::id::{AccountId, EntryId, MessageId, MessageNo, Position, RoomId};
 use shared::message::Message;
@@ -13,8 +15,8 @@ use shared::planted::Bug;
 use shared::store::Stored;
 use shared::store::messages::{self, StoredMessage};
 use shared::stream::Tail;
-use shared::{Error, user::Author};
 
+pub(crate) use letters::{Letters, Which, letters};
 pub(crate) use replay::{REPLAY_MAX, Replay, replay};
 
 use super::{Happened, Happening, TRIES, policy, seats};
@@ -152,7 +154,6 @@ pub(crate) async fn find(app: &App, no: MessageNo) -> Result<Option<Message>, Er
 }
 
 /// A message of the room as it stands now.
-#[cfg_attr(not(test), allow(dead_code, reason = "asked by verbs that no dialect serves yet"))]
 pub(crate) async fn message(app: &App, room: RoomId, id: MessageId) -> Result<Option<Message>, Error> {
     let row = async { messages::by_id(&app.pool, id, app.partition(room)).await };
     let (tail, stored) = both(tail(app, room), row).await?;
@@ -168,6 +169,21 @@ pub(crate) async fn message(app: &App, room: RoomId, id: MessageId) -> Result<Op
             Err(Error::unavailable("an older message can't be told without Postgres"))
         }
         found => Ok(found),
+    }
+}
+
+/// The room of a message, wherever that is.
+pub(crate) async fn room_of(app: &App, id: MessageId) -> Result<Option<RoomId>, Error> {
+    let Some(partition) = id.partition(app.partitions()) else { return Ok(None) };
+    let retained = app.log.message(id).await;
+    if let Ok(Some(Envelope { room: Some(room), .. })) = retained {
+        return Ok(Some(room));
+    }
+    let stored = messages::by_id(&app.pool, id, partition).await?;
+    match (stored.rows, retained) {
+        (Some(found), _) => Ok(Some(found.message.room)),
+        (None, Ok(_)) => Ok(None),
+        (None, Err(error)) => Err(error),
     }
 }
 
@@ -262,25 +278,35 @@ impl Happened {
     /// What an envelope says, or nothing for what no client is shown.
     pub(crate) fn read(partitions: u16, envelope: &Envelope) -> Option<Self> {
         let room = envelope.room?;
-        let what = match envelope.event().ok()? {
+        let event = envelope.event().ok()?;
+        let origin = match &event {
+            Event::MessageSent(sent) => sent.origin,
+            _ => None,
+        };
+        let what = match event {
             Event::MessageSent(sent) => Happening::MessagePosted(Message {
                 id: sent.id,
                 no: envelope.message_no(partitions),
                 room,
                 position: envelope.position(),
-                author: Author { ..sent.author },
+                receiver: envelope.to.iter().copied().find(|person| *person != sent.author.id),
+                author: sent.author,
                 text: Some(sent.text),
                 nonce: sent.nonce,
                 likes: 0,
                 created_at: envelope.at(),
                 edited_at: None,
                 deleted_at: None,
+                read_at: None,
             }),
             Event::MessageEdited(edit) => {
                 Happening::MessageEdited { id: edit.id, text: edit.text, at: envelope.at() }
             }
             Event::MessageDeleted(deletion) => {
-                Happening::MessageDeleted { id: deletion.id, at: envelope.at() }
+                Happening::MessageDeleted { id: deletion.id, by: deletion.by, at: envelope.at() }
+            }
+            Event::MessageRead(read) => {
+                Happening::MessageRead { id: read.id, by: read.by, at: envelope.at() }
             }
             Event::MembershipChanged(change) => Happening::MembershipChanged(change),
             Event::LikeChanged(like) => {
@@ -288,6 +314,6 @@ impl Happened {
             }
             Event::ViewersSeen(_) => return None,
         };
-        Some(Self { room, position: envelope.position(), at: envelope.at(), what })
+        Some(Self { room, position: envelope.position(), at: envelope.at(), origin, what })
     }
 }

@@ -99,6 +99,7 @@ async fn session_likes(
         room,
         position: at,
         at: chrono::Utc::now(),
+        origin: None,
         what: Happening::LikesChanged { target: LikeTarget::Session, total: session.total_likes },
     }))
 }
@@ -125,16 +126,21 @@ async fn reaches_back<T>(
 /// What a stored message has to tell whoever has everything up to `after`: itself, or how it differs by now.
 fn happened_of(room: RoomId, place: Position, after: Position, row: &StoredMessage) -> Vec<Happened> {
     let message = &row.message;
-    let told = |what| Happened { room, position: place, at: message.created_at, what };
+    let told = |what| Happened { room, position: place, at: message.created_at, origin: None, what };
     if message.position > after {
         return vec![told(Happening::MessagePosted(message.clone()))];
     }
     if let Some(at) = message.deleted_at {
-        return vec![told(Happening::MessageDeleted { id: message.id, at })];
+        let by = row.deleted_by.unwrap_or(message.author.id);
+        return vec![told(Happening::MessageDeleted { id: message.id, by, at })];
     }
     let edited = message.edited_at.zip(message.text.clone());
     let edit = edited.map(|(at, text)| told(Happening::MessageEdited { id: message.id, text, at }));
+    let read = message.read_at.and_then(|at| {
+        let by = message.receiver?;
+        Some(told(Happening::MessageRead { id: message.id, by, at }))
+    });
     let target = LikeTarget::Message { id: message.id, no: message.no };
     let likes = told(Happening::LikesChanged { target, total: message.likes });
-    edit.into_iter().chain([likes]).collect()
+    edit.into_iter().chain(read).chain([likes]).collect()
 }

@@ -230,25 +230,6 @@ async fn what_a_crash_left_in_the_outbox_is_swept_into_the_log() {
 }
 
 #[tokio::test]
-async fn a_block_ends_what_two_people_may_send_each_other_and_its_end_brings_it_back() {
-    let stack = stack().await;
-    let (near, far) = (Node::start(&stack).await, Node::start(&stack).await);
-    let (ana, ben) = (person("ana"), person("ben"));
-    let room = rooms::direct(&near.app, ana.id, ben.id).await.expect("two people have a room");
-    assert_eq!(rooms::direct(&far.app, ben.id, ana.id).await.expect("whoever asks"), room);
-    near.says(&ben, room, "hello").await.expect("ben may write");
-    rooms::block(&far.app, ana.id, ben.id).await.expect("anybody may block");
-    assert_eq!(code(near.says(&ben, room, "no").await), Some(Code::Forbidden));
-    assert_eq!(code(near.says(&ana, room, "nor I").await), Some(Code::Forbidden));
-    rooms::block(&near.app, ben.id, ana.id).await.expect("both may");
-    rooms::unblock(&far.app, ana.id, ben.id).await.expect("one's own block can be taken back");
-    assert_eq!(code(near.says(&ben, room, "no").await), Some(Code::Forbidden), "the other's stays");
-    rooms::unblock(&near.app, ben.id, ana.id).await.expect("one's own block can be taken back");
-    near.says(&ben, room, "again").await.expect("nobody blocks");
-    finish(stack, vec![near, far]).await;
-}
-
-#[tokio::test]
 async fn a_public_room_is_open_to_all_but_the_banned() {
     let stack = stack().await;
     let node = Node::start(&stack).await;

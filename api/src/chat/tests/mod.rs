@@ -2,6 +2,7 @@
 //! tell what they heard.
 
 mod amending;
+mod friends;
 mod members;
 mod reading;
 
@@ -98,8 +99,12 @@ impl Node {
     /// Says something under a name of one's own.
     pub(super) async fn says(&self, author: &Account, room: RoomId, text: &str) -> Result<Receipt, Error> {
         let text = MessageText::parse(text.to_owned(), 1_000).expect("a good text");
-        send::send_as_member(&self.app, author, Draft { room, text, nonce: Nonce::draw(), per_minute: None })
-            .await
+        send::send_as_member(
+            &self.app,
+            author,
+            Draft { room, text, nonce: Nonce::draw(), per_minute: None, origin: None },
+        )
+        .await
     }
 
     /// The id of an accepted message.
@@ -129,7 +134,7 @@ impl Node {
     ) -> Result<Ear, Error> {
         let (outbox, driver, heard) = socket().await;
         let connection = Arc::new(Connection {
-            id: self.app.hub.draw_id(),
+            origin: self.app.hub.draw_origin(),
             account: Arc::new(person.clone()),
             outbox: outbox.clone(),
             encoding: Encoding::LiveChat,

@@ -4,10 +4,12 @@
 use serde_json::{Map, Value};
 
 /// What says something about a value, and what is only said to people.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 19] = [
     "$ref",
     "type",
     "properties",
+    "additionalProperties",
+    "propertyNames",
     "required",
     "enum",
     "const",
@@ -107,6 +109,13 @@ fn check_fields(
         known.insert(name.clone(), Value::Null);
         if let Some(field) = value.get(name) {
             conforms(document, property, field).map_err(|why| format!("{name}: {why}"))?;
+        }
+    }
+    // A map: its names are whatever the sender likes.
+    if let (Some(schema), Some(members)) = (schema.get("additionalProperties"), value.as_object()) {
+        for (name, member) in members {
+            known.insert(name.clone(), Value::Null);
+            conforms(document, schema, member).map_err(|why| format!("{name}: {why}"))?;
         }
     }
     if let (Some(schema), Some(items)) = (schema.get("items"), value.as_array()) {

@@ -21,7 +21,7 @@ use crate::chat::Happened;
 use crate::chat::send::Draft;
 use crate::transport::websocket::frame::text_frame;
 
-use wire::ErrorFrame;
+use crate::dialect::wire::ErrorFrame;
 #[cfg(test)]
 pub(crate) use wire::samples;
 pub(crate) use wire::{FrameIn, FrameOut};
@@ -60,18 +60,8 @@ fn draft(app: &App, session: &LiveSession, text: String, nonce: Nonce) -> Result
         text: MessageText::parse(text, app.config.limits.live_text_chars)?,
         nonce,
         per_minute: Some(app.config.live_chat.max_messages_per_user_per_minute),
+        origin: None,
     })
-}
-
-/// The sender's name for a send, or one of ours for a sender who gave none.
-fn nonce(given: Option<&str>) -> Result<Nonce, Refusal> {
-    given.map_or_else(
-        || Ok(Nonce::draw()),
-        |given| {
-            let why = "client_msg_id must have 1 to 64 characters, none of them a control character";
-            Nonce::parse(given).map_err(|_| Refusal::new(Code::Invalid, why))
-        },
-    )
 }
 
 fn count_message() {

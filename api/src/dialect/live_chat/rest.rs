@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use shared::error::{Code, Error, Refusal};
 use shared::event::LikeTarget;
@@ -16,11 +16,12 @@ use super::wire::{
     LikesBody, MessageLiked, MessagesBody, MessagesQuery, SendBody, Sent, SessionBody, SessionLiked,
     StatsBody, StatusBody, ViewersBody,
 };
-use super::{count_message, draft, nonce};
+use super::{count_message, draft};
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::chat::{history, like, live_session, send, viewers};
 use crate::describe::{Invalid, Problem};
+use crate::dialect::wire;
 use crate::respond::{self, Failure};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -200,11 +201,7 @@ async fn send_message(
     respond::Json(body): respond::Json<SendBody>,
 ) -> Result<Json<Sent>, Failure> {
     let session = attended(&app, &caller).await?;
-    let nonce = match body.client_msg_id.as_deref() {
-        Some(named) => nonce(Some(named)),
-        None => nonce(idempotency_key(&headers)?),
-    };
-    let nonce = nonce.map_err(|refusal| Failure::from(refusal).at("client_msg_id"))?;
+    let nonce = wire::nonce_of(body.client_msg_id.as_deref(), &headers)?;
     let draft = draft(&app, &session, body.message, nonce.clone());
     let draft = draft.map_err(|refusal| Failure::from(refusal).at("message"))?;
     let receipt = send::send_message(&app, &caller.account, draft).await?;
@@ -281,10 +278,4 @@ fn unless_away<T>(answer: Result<T, Error>) -> Result<(Option<T>, bool), Error> 
         Err(Error::Unavailable(_)) => Ok((None, true)),
         Err(error) => Err(error),
     }
-}
-
-/// The name of a send, from where some HTTP clients put it by themselves.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
-    let key = headers.get("idempotency-key").map(HeaderValue::to_str).transpose();
-    key.map_err(|_| Failure::invalid("Idempotency-Key", "must be printable ASCII"))
 }

@@ -21,6 +21,8 @@ pub(super) struct State {
     stream: Option<Arc<TcpStream>>,
     queue: VecDeque<Waiting>,
     queued_bytes: usize,
+    /// What the kernel has taken in all.
+    written: u64,
     /// Part of the queue's head is written: the rest of it must follow before anything else may.
     head_begun: bool,
     /// The peer said that it sends nothing more.
@@ -72,6 +74,7 @@ impl State {
             stream: Some(stream),
             queue: VecDeque::new(),
             queued_bytes: 0,
+            written: 0,
             head_begun: false,
             peer_done: false,
             closing,
@@ -82,6 +85,11 @@ impl State {
 
     pub(super) fn queued_bytes(&self) -> usize {
         self.queued_bytes
+    }
+
+    /// How far the kernel has come, and how far it will be when it has taken what is queued.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        (self.written, self.written + self.queued_bytes as u64)
     }
 
     #[cfg(test)]
@@ -122,8 +130,12 @@ impl State {
         let (Some(stream), None) = (&self.stream, &self.close) else { return Sent::AtOnce };
         if self.queue.is_empty() {
             match stream.try_write(&frames) {
-                Ok(written) if written == frames.len() => return Sent::AtOnce,
+                Ok(written) if written == frames.len() => {
+                    self.written += written as u64;
+                    return Sent::AtOnce;
+                }
                 Ok(written) => {
+                    self.written += written as u64;
                     frames.advance(written);
                     self.head_begun = true;
                 }
@@ -227,6 +239,7 @@ impl State {
     }
 
     fn written(&mut self, mut bytes: usize) {
+        self.written += bytes as u64;
         self.uncount(bytes);
         while let Some(head) = self.queue.front_mut() {
             if bytes < head.bytes.len() {

@@ -42,7 +42,7 @@ impl LikeFrames {
             .into_values()
             .map(|(target, total)| {
                 let what = Happening::LikesChanged { target, total };
-                Arc::new(Happened { room, position, at: Utc::now(), what })
+                Arc::new(Happened { room, position, at: Utc::now(), origin: None, what })
             })
             .collect()
     }

@@ -30,7 +30,7 @@ impl Ring {
     }
 
     pub(super) fn push(&mut self, event: Arc<Happened>) {
-        if let Happening::MessageDeleted { id, at } = event.what {
+        if let Happening::MessageDeleted { id, at, .. } = event.what {
             self.forget_text(id, at);
         }
         if self.events.len() == REPLAY_MAX
@@ -108,7 +108,7 @@ fn is_like(event: &Happened) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::id::RoomId;
+    use shared::id::{AccountId, RoomId};
     use uuid::Uuid;
 
     fn at(epoch: u32, seq: u64) -> Position {
@@ -117,7 +117,7 @@ mod tests {
 
     fn event(position: Position, ms: i64, what: Happening) -> Arc<Happened> {
         let at = DateTime::<Utc>::from_timestamp_millis(ms).unwrap();
-        Arc::new(Happened { room: RoomId(Uuid::nil()), position, at, what })
+        Arc::new(Happened { room: RoomId(Uuid::nil()), position, at, origin: None, what })
     }
 
     /// Stands for anything that takes a place.
@@ -172,7 +172,7 @@ mod tests {
             event(at(1, 1), 0, Happening::MessagePosted(message)),
             event(at(1, 2), 0, edit),
             said(at(1, 3), 0),
-            event(at(1, 4), 0, Happening::MessageDeleted { id, at: when }),
+            event(at(1, 4), 0, Happening::MessageDeleted { id, by: AccountId(Uuid::nil()), at: when }),
         ];
         let missed = ring(at(1, 0), events).behind(Start::Now(at(1, 0)), at(1, 4)).unwrap();
         assert_eq!(positions(Some(missed.clone())).unwrap(), ["1:1", "1:3", "1:4"]);

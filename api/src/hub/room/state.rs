@@ -10,6 +10,7 @@ use shared::event::{Envelope, MembershipChanged};
 use shared::id::{AccountId, Position, RoomId};
 use shared::telemetry::names;
 
+use super::super::marks::Marks;
 use super::super::outbox::CloseReason;
 use super::super::{Connection, Start};
 use super::likes::LikeFrames;
@@ -17,7 +18,7 @@ use super::ring::Ring;
 use crate::app::Shared;
 use crate::chat::history::Head;
 use crate::chat::{Happened, Happening};
-use crate::dialect::{self, Encoding};
+use crate::dialect::{self, Ear};
 
 /// Envelopes kept behind a hole while it is filled; what does not fit is fetched with the rest.
 const HELD_MAX: usize = 1_000;
@@ -33,6 +34,8 @@ pub(super) struct State {
     pub(super) held: BTreeMap<Position, Envelope>,
     pub(super) filling: bool,
     pub(super) likes: LikeFrames,
+    /// Where it is noted what has arrived, in a room that is heard of by its people.
+    marks: Option<Arc<Marks>>,
     /// Since when nobody has been here.
     pub(super) empty_since: Option<Instant>,
     /// Given up: whoever finds it must look for the room again.
@@ -75,7 +78,7 @@ pub(super) enum GoLive {
 }
 
 impl State {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(marks: Option<Arc<Marks>>) -> Self {
         Self {
             last: None,
             members: Vec::new(),
@@ -84,6 +87,7 @@ impl State {
             held: BTreeMap::new(),
             filling: false,
             likes: LikeFrames::default(),
+            marks,
             empty_since: Some(Instant::now()),
             retired: false,
         }
@@ -92,7 +96,7 @@ impl State {
     /// Makes a member live if memory holds everything behind `start`; sends that first.
     pub(super) fn go_live(&mut self, connection: &Connection, start: Start) -> GoLive {
         let restricting = self.restricting;
-        let Some(member) = self.members.iter_mut().find(|member| member.connection.id == connection.id)
+        let Some(member) = self.members.iter_mut().find(|member| member.connection.id() == connection.id())
         else {
             return GoLive::Ended;
         };
@@ -102,21 +106,21 @@ impl State {
         let Some(missed) = self.last.and_then(|last| self.ring.behind(start, last)) else {
             return GoLive::Replay;
         };
-        connection.outbox.send(encode_all(connection.encoding, missed.iter().map(Arc::as_ref)));
         member.live = true;
+        self.hand(connection, &missed);
         GoLive::Done
     }
 
     /// A member was found to be allowed here at `number`.
     pub(super) fn let_in(&mut self, connection: u64, number: u64) {
-        if let Some(member) = self.members.iter_mut().find(|member| member.connection.id == connection) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.connection.id() == connection) {
             member.checked = Some(number);
         }
     }
 
     /// Whether a member may be told what was read when `restricting` was the last change that took something away.
     pub(super) fn may_tell(&self, connection: u64, restricting: u64) -> bool {
-        let member = self.members.iter().find(|member| member.connection.id == connection);
+        let member = self.members.iter().find(|member| member.connection.id() == connection);
         member.is_some_and(|member| !member.is_stale(restricting))
     }
 
@@ -272,33 +276,44 @@ impl State {
         self.send(&frames);
     }
 
-    /// Encodes once per encoding, and writes the same bytes to every live member.
+    /// Encodes once for all who are told alike, and writes the same bytes to each of them who is live.
     pub(super) fn send(&self, events: &[Arc<Happened>]) {
         if events.is_empty() {
             return;
         }
-        for encoding in Encoding::ALL {
-            let mut members = self
-                .members
-                .iter()
-                .filter(|member| member.live && member.connection.encoding == encoding)
-                .peekable();
-            if members.peek().is_none() {
-                continue;
-            }
-            let frames = encode_all(encoding, events.iter().map(Arc::as_ref));
-            let mut count = 0;
-            for member in members {
-                member.connection.outbox.send(frames.clone());
-                count += 1;
-            }
-            metrics::counter!(names::DELIVERIES, "dialect" => encoding.dialect())
+        let mut told: Vec<(Ear, Bytes, u64)> = Vec::new();
+        for member in self.members.iter().filter(|member| member.live) {
+            let ear = member.connection.ear(events);
+            let at = told.iter().position(|(known, ..)| *known == ear).unwrap_or_else(|| {
+                told.push((ear, encode_all(&ear, events), 0));
+                told.len() - 1
+            });
+            let (_, frames, count) = &mut told[at];
+            member.connection.outbox.send(frames.clone());
+            *count += 1;
+            self.mark(&member.connection, events);
+        }
+        for (ear, _, count) in told {
+            metrics::counter!(names::DELIVERIES, "dialect" => ear.encoding.dialect())
                 .increment(count * events.len() as u64);
         }
         let now = Utc::now();
         for event in events {
             let latency = (now - event.at).to_std().unwrap_or_default();
             metrics::histogram!(names::DELIVERY_LATENCY).record(latency.as_secs_f64());
+        }
+    }
+
+    /// Gives one connection what it lacks.
+    pub(super) fn hand(&self, connection: &Connection, events: &[Arc<Happened>]) {
+        connection.outbox.send(encode_all(&connection.ear(events), events));
+        self.mark(connection, events);
+    }
+
+    /// Notes the last message that is on its way to somebody else's socket.
+    fn mark(&self, connection: &Connection, events: &[Arc<Happened>]) {
+        if let Some(marks) = &self.marks {
+            marks.note(connection, events);
         }
     }
 }
@@ -309,18 +324,19 @@ fn follows(last: Position, next: Position) -> bool {
 
 /// Something between what `connection` has and `head` can't be shown to it. A client that asked to resume understands
 /// `resync`; any other is cut off, because it starts anew when it comes back and would otherwise never know.
-pub(super) fn tell_of_gap(connection: &Connection, room: RoomId, head: Position) {
+pub(in crate::hub) fn tell_of_gap(connection: &Connection, room: RoomId, head: Position) {
     if connection.resumes {
-        let notice = Happened { room, position: head, at: Utc::now(), what: Happening::Resync };
-        connection.outbox.send(encode_all(connection.encoding, std::iter::once(&notice)));
+        let notice = Happened { room, position: head, at: Utc::now(), origin: None, what: Happening::Resync };
+        let notice = [Arc::new(notice)];
+        connection.outbox.send(encode_all(&connection.ear(&notice), &notice));
     } else {
         connection.outbox.close(CloseReason::Gap);
     }
 }
 
-pub(super) fn encode_all<'a>(encoding: Encoding, events: impl Iterator<Item = &'a Happened>) -> Bytes {
+fn encode_all(ear: &Ear, events: &[Arc<Happened>]) -> Bytes {
     let mut frames = BytesMut::new();
-    for frame in events.filter_map(|event| dialect::encode(encoding, event)) {
+    for frame in events.iter().filter_map(|event| dialect::encode(ear, event)) {
         frames.extend_from_slice(&frame);
     }
     frames.freeze()

@@ -13,6 +13,7 @@ enum Deed {
     Like(usize, i64),
     Edit(usize),
     Delete(usize),
+    Read(usize),
 }
 
 fn deeds() -> impl Strategy<Value = Vec<Deed>> {
@@ -21,6 +22,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         2 => (any::<usize>(), 0..9_i64).prop_map(|(n, total)| Deed::Like(n, total)),
         2 => any::<usize>().prop_map(Deed::Edit),
         1 => any::<usize>().prop_map(Deed::Delete),
+        1 => any::<usize>().prop_map(Deed::Read),
     ];
     prop::collection::vec(deed, 1..40)
 }
@@ -50,6 +52,8 @@ fn message(seq: u64) -> Message {
         created_at: at(seq),
         edited_at: None,
         deleted_at: None,
+        receiver: None,
+        read_at: None,
     }
 }
 
@@ -72,7 +76,11 @@ fn events(deeds: &[Deed]) -> Vec<Happened> {
                 None => Happening::Resync,
             },
             Deed::Delete(n) => match named(n) {
-                Some(id) => Happening::MessageDeleted { id, at: at(seq) },
+                Some(id) => Happening::MessageDeleted { id, by: AccountId(Uuid::nil()), at: at(seq) },
+                None => Happening::Resync,
+            },
+            Deed::Read(n) => match named(n) {
+                Some(id) => Happening::MessageRead { id, by: AccountId(Uuid::nil()), at: at(seq) },
                 None => Happening::Resync,
             },
         };
@@ -83,6 +91,7 @@ fn events(deeds: &[Deed]) -> Vec<Happened> {
             room: RoomId(Uuid::nil()),
             position: Position { epoch: 1, seq },
             at: at(seq),
+            origin: None,
             what,
         });
     }
@@ -94,7 +103,7 @@ fn rows(events: &[Happened]) -> Vec<StoredMessage> {
     let mut rows: Vec<StoredMessage> = Vec::new();
     for event in events {
         if let Happening::MessagePosted(message) = &event.what {
-            rows.push(StoredMessage { message: message.clone(), changed: None });
+            rows.push(StoredMessage { message: message.clone(), changed: None, deleted_by: None });
             continue;
         }
         let Some(row) = rows.iter_mut().find(|row| about(&event.what) == Some(row.message.id)) else {
@@ -113,6 +122,10 @@ fn rows(events: &[Happened]) -> Vec<StoredMessage> {
             }
             Happening::MessageDeleted { at, .. } if message.deleted_at.is_none() => {
                 (message.text, message.deleted_at) = (None, Some(*at));
+                true
+            }
+            Happening::MessageRead { at, .. } if message.read_at.is_none() => {
+                message.read_at = Some(*at);
                 true
             }
             _ => false,

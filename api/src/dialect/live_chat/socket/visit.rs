@@ -11,13 +11,14 @@ use super::Entry;
 use crate::app::Shared;
 use crate::chat::send;
 use crate::dialect::Encoding;
-use crate::dialect::live_chat::wire::{ErrorFrame, FrameIn, FrameOut};
-use crate::dialect::live_chat::{closing_word, count_message, draft, frame_of, nonce};
+use crate::dialect::door::tell;
+use crate::dialect::live_chat::wire::{FrameIn, FrameOut};
+use crate::dialect::live_chat::{closing_word, count_message, draft, frame_of};
+use crate::dialect::wire::nonce;
 use crate::hub::outbox::{CloseReason, Outbox};
 use crate::hub::{Connection, Joined, Start};
 use crate::json_check::JsonLimits;
 use crate::limits::{Bucket, SocketPlace};
-use crate::respond;
 use crate::transport::websocket::connection::Session;
 
 /// Somebody's stay in the room.
@@ -37,7 +38,7 @@ impl Visit {
     pub(super) fn new(app: Shared, entry: Entry, outbox: Arc<Outbox>) -> Self {
         let Entry { caller, session, start, place } = entry;
         let connection = Arc::new(Connection {
-            id: app.hub.draw_id(),
+            origin: app.hub.draw_origin(),
             account: caller.account,
             outbox,
             encoding: Encoding::LiveChat,
@@ -118,29 +119,6 @@ impl Session for Visit {
             .unwrap_or_else(|| Refusal::new(Code::Invalid, "Binary frames are not taken here, send text"));
         tell(&self.connection.outbox, &refusal.into(), None);
     }
-}
-
-/// Somebody who asked to hear by close code why the door stays shut.
-pub(super) struct TurnedAway {
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) error: Error,
-    pub(super) reason: CloseReason,
-}
-
-impl Session for TurnedAway {
-    async fn on_open(&mut self) {
-        tell(&self.outbox, &self.error, None);
-        self.outbox.close(self.reason);
-    }
-
-    async fn on_text(&mut self, _: &str) {}
-
-    async fn on_binary(&mut self, _: &[u8]) {}
-}
-
-fn tell(outbox: &Outbox, error: &Error, client_msg_id: Option<&str>) {
-    respond::note(error);
-    outbox.send(frame_of(&FrameOut::Error(ErrorFrame::of(error, client_msg_id))));
 }
 
 #[cfg(test)]

@@ -11,10 +11,11 @@ use shared::user::Role;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{NaiveUtc, ZonedUtc};
+use super::NaiveUtc;
 use crate::chat::history::Page;
 use crate::chat::live_session::Totals;
 use crate::chat::send::Receipt;
+use crate::dialect::wire::ZonedUtc;
 
 /// A message, in pages and in `new_message` alike.
 #[derive(Debug, Serialize, ToSchema)]

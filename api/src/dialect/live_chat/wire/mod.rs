@@ -14,6 +14,6 @@ pub(crate) use bodies::{
     LikesBody, MessageBody, MessageLiked, MessagesBody, SendBody, Sent, SessionBody, SessionLiked, StatsBody,
     StatusBody, ViewersBody,
 };
-pub(crate) use frames::{ErrorFrame, FrameIn, FrameOut};
+pub(crate) use frames::{FrameIn, FrameOut};
 pub(crate) use query::{MessagesQuery, SocketQuery};
-pub(crate) use time::{NaiveUtc, ZonedUtc};
+pub(crate) use time::NaiveUtc;

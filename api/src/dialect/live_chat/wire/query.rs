@@ -1,11 +1,10 @@
 //! What this dialect's addresses carry behind the question mark. A name that is not ours is ignored; of one that comes
 //! twice, the first counts.
 
-use axum::extract::Query;
 use axum::http::Uri;
 use shared::id::{MessageNo, Position};
 
-use crate::respond::Failure;
+use crate::dialect::wire::{BadQuery, pairs, value};
 
 /// Messages of a page, unless the client says otherwise.
 const LIMIT_UNASKED: u32 = 50;
@@ -26,16 +25,6 @@ pub(crate) struct SocketQuery {
     pub(crate) after: Option<Position>,
     /// Whether a refusal is told by a close code rather than by an HTTP status, which browsers hide from scripts.
     pub(crate) close_codes: bool,
-}
-
-/// What is wrong with a query: the name, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadQuery(pub(crate) &'static str, pub(crate) &'static str);
-
-impl From<BadQuery> for Failure {
-    fn from(BadQuery(name, why): BadQuery) -> Self {
-        Failure::invalid(name, why)
-    }
 }
 
 impl MessagesQuery {
@@ -72,14 +61,6 @@ fn limit(text: &str) -> Option<u32> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let limit = text.parse().unwrap_or(u32::MAX);
     (is_number && limit >= 1).then_some(limit)
-}
-
-fn pairs(uri: &Uri) -> Vec<(String, String)> {
-    Query::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default()
-}
-
-fn value<'q>(query: &'q [(String, String)], name: &str) -> Option<&'q str> {
-    query.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
 }
 
 #[cfg(test)]

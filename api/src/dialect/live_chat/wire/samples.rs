@@ -11,8 +11,9 @@ use shared::store::live::LiveSession;
 use shared::user::{Author, Role};
 use uuid::Uuid;
 
-use super::{ErrorFrame, FrameOut};
+use super::FrameOut;
 use crate::chat::{Happened, Happening};
+use crate::dialect::wire::ErrorFrame;
 
 /// 2024-01-01, 20:30:00.042 UTC.
 pub(crate) fn time() -> DateTime<Utc> {
@@ -43,6 +44,8 @@ pub(crate) fn message() -> Message {
         created_at: time(),
         edited_at: None,
         deleted_at: None,
+        receiver: None,
+        read_at: None,
     }
 }
 
@@ -59,7 +62,7 @@ pub(crate) fn session() -> LiveSession {
 }
 
 pub(crate) fn happened(what: Happening) -> Happened {
-    Happened { room: room(), position: Position { epoch: 1, seq: 7 }, at: time(), what }
+    Happened { room: room(), position: Position { epoch: 1, seq: 7 }, at: time(), origin: None, what }
 }
 
 /// The JSON of one frame of each sort that clients are told, some with and without what is optional.

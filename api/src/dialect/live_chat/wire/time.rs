@@ -3,29 +3,19 @@
 
 use std::fmt::Display;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
-use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 /// `2024-01-01T19:00:00`: UTC, whole seconds, no zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NaiveUtc(pub(crate) DateTime<Utc>);
 
-/// `2024-01-01T19:00:00.000Z`: RFC 3339 with milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ZonedUtc(pub(crate) DateTime<Utc>);
-
 impl Serialize for NaiveUtc {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text: &dyn Display = &self.0.format("%Y-%m-%dT%H:%M:%S");
         serializer.collect_str(text)
-    }
-}
-
-impl Serialize for ZonedUtc {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
     }
 }
 
@@ -43,22 +33,10 @@ impl PartialSchema for NaiveUtc {
 
 impl ToSchema for NaiveUtc {}
 
-impl PartialSchema for ZonedUtc {
-    fn schema() -> RefOr<Schema> {
-        let schema = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
-            .description(Some("UTC in RFC 3339 with milliseconds"))
-            .examples(["2024-01-01T19:00:00.000Z"]);
-        RefOr::T(schema.build().into())
-    }
-}
-
-impl ToSchema for ZonedUtc {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::wire::ZonedUtc;
 
     #[test]
     fn both_forms_show_the_same_moment() {

@@ -103,8 +103,13 @@ fn counts_keep_the_names_that_clients_know() {
 
 #[test]
 fn a_sent_message_is_receipted() {
-    let receipt =
-        Receipt { no: MessageNo(123), position: Position { epoch: 1, seq: 7 }, at: samples::time() };
+    let receipt = Receipt {
+        id: samples::message().id,
+        no: MessageNo(123),
+        position: Position { epoch: 1, seq: 7 },
+        at: samples::time(),
+        entry: None,
+    };
     let expected = concat!(
         r#"{"message":"Message sent successfully","message_id":123,"created_at":"2024-01-01T20:30:00","#,
         r#""created_at_utc":"2024-01-01T20:30:00.042Z","room_id":"01920000-0000-7000-8000-000000000001","#,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::samples::{happened, happenings, message};
 use super::*;
+use shared::error::{Code, Error, Refusal};
 use shared::message::Message;
 
 const LIMITS: JsonLimits = JsonLimits { depth: 16, keys: 64 };

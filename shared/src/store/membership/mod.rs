@@ -3,14 +3,18 @@
 //! The api that commits a change appends it at once and answers after that; what a crash leaves in the outbox is swept. A
 //! row is deleted by the persister alone, in the transaction that stores its entry: until then the log could lose it.
 
+mod effect;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
 use uuid::Uuid;
 
-use super::number;
+use super::{friendships, number, rooms};
 use crate::error::Error;
 use crate::event::{Became, Event, MembershipChanged};
 use crate::id::{AccountId, RoomId};
+
+use effect::{Effect, State};
 
 /// What somebody wants another person, or themselves, to be in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,51 +58,34 @@ pub struct Pending {
     pub body: String,
 }
 
-/// What somebody is in a room, as far as changes are about it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct State {
-    is_active: bool,
-    is_admin: bool,
-    is_banned: bool,
-    blocks: bool,
+/// A change as its entry in the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// Where.
+    pub room: RoomId,
+    /// Whom the entry names: in a direct room both people.
+    pub to: Vec<AccountId>,
+    /// What changed.
+    pub change: MembershipChanged,
+    /// When it was logged.
+    pub at: DateTime<Utc>,
 }
 
-/// The columns that a change sets; the others stay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Effect {
-    is_active: Option<bool>,
-    is_admin: Option<bool>,
-    is_banned: Option<bool>,
-    blocks: Option<bool>,
+impl Logged {
+    /// The two people of a direct room, which is known by its name: it derives from them.
+    fn pair(&self) -> Option<[AccountId; 2]> {
+        let pair: [AccountId; 2] = self.to.as_slice().try_into().ok()?;
+        (RoomId::of_pair(pair[0], pair[1]) == self.room).then_some(pair)
+    }
 }
 
-impl Effect {
-    fn of(became: Became, before: State) -> Effect {
-        let none = Effect::default();
-        match became {
-            // Whoever comes back after having left is no admin by that.
-            Became::Member if before.is_active => none,
-            Became::Member => Effect { is_active: Some(true), is_admin: Some(false), ..none },
-            Became::Admin => Effect { is_active: Some(true), is_admin: Some(true), ..none },
-            Became::Demoted => Effect { is_admin: Some(false), ..none },
-            Became::Gone => Effect { is_active: Some(false), is_admin: Some(false), ..none },
-            Became::Banned => {
-                Effect { is_active: Some(false), is_admin: Some(false), is_banned: Some(true), ..none }
-            }
-            Became::Unbanned => Effect { is_banned: Some(false), ..none },
-            Became::Blocking => Effect { blocks: Some(true), ..none },
-            Became::Unblocking => Effect { blocks: Some(false), ..none },
-        }
-    }
-
-    fn on(self, before: State) -> State {
-        State {
-            is_active: self.is_active.unwrap_or(before.is_active),
-            is_admin: self.is_admin.unwrap_or(before.is_admin),
-            is_banned: self.is_banned.unwrap_or(before.is_banned),
-            blocks: self.blocks.unwrap_or(before.blocks),
-        }
-    }
+/// A room whose numbers nobody else can move until the transaction ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Locked {
+    number: u64,
+    restricting: u64,
+    /// The two people of a direct room.
+    pair: Option<[AccountId; 2]>,
 }
 
 /// Commits a wish under the room's next number, unless it is so already.
@@ -107,23 +94,35 @@ impl Effect {
 /// `Unavailable` while Postgres is away: then nobody knows, and the wish may be repeated.
 pub async fn commit(pool: &PgPool, wish: &Wish) -> Result<Committed, Error> {
     let mut tx = super::begin(pool).await?;
-    let Some((last, restricting)) = lock_room(&mut tx, wish.room).await? else {
+    let committed = commit_within(&mut tx, wish).await?;
+    if committed == Committed::Done {
+        tx.commit().await?;
+    }
+    Ok(committed)
+}
+
+/// The same within a transaction of the caller's, who commits it when it is done.
+pub(super) async fn commit_within(tx: &mut PgConnection, wish: &Wish) -> Result<Committed, Error> {
+    let Some(locked) = lock_room(&mut *tx, wish.room).await? else {
         return Ok(Committed::NoRoom);
     };
-    if wish.checked < restricting {
+    if wish.checked < locked.restricting {
         return Ok(Committed::Stale);
     }
-    let before = state(&mut tx, wish.room, wish.person).await?;
+    let before = state(&mut *tx, wish.room, wish.person, locked.pair).await?;
     let effect = Effect::of(wish.became, before);
     let after = effect.on(before);
     if after == before {
         return Ok(Committed::Done);
     }
     let Wish { room, person, by, became, .. } = *wish;
-    let change = MembershipChanged { number: last + 1, person, by, became };
+    let change = MembershipChanged { number: locked.number + 1, person, by, became };
     let members = i32::from(after.is_active) - i32::from(before.is_active);
-    number_room(&mut tx, room, &change, members).await?;
+    number_room(&mut *tx, room, &change, members).await?;
     apply(&mut *tx, room, &change, effect, Utc::now()).await?;
+    apply_to_pair(&mut *tx, locked.pair, &change, effect, Utc::now()).await?;
+    // A node that hears of a direct room by its people must hear of each of its numbers, whoever it is about.
+    let to = locked.pair.map_or_else(|| vec![person.0], |pair| pair.map(|one| one.0).to_vec());
     let body = String::from_utf8(Event::MembershipChanged(change).to_body()).map_err(Error::bug)?;
     sqlx::query(
         "insert into hubbub.outbox (room, number, restricting, to_accounts, body) values ($1, $2, $3, $4, $5)",
@@ -131,24 +130,41 @@ pub async fn commit(pool: &PgPool, wish: &Wish) -> Result<Committed, Error> {
     .bind(room.0)
     .bind(column(change.number))
     .bind(became.takes_away())
-    .bind([person.0].as_slice())
+    .bind(to)
     .bind(body)
-    .execute(&mut *tx)
+    .execute(tx)
     .await?;
-    tx.commit().await?;
     Ok(Committed::Done)
 }
 
-/// The room's last number and last restricting number, which nobody else can move until this transaction ends.
-async fn lock_room(tx: &mut PgConnection, room: RoomId) -> Result<Option<(u64, u64)>, sqlx::Error> {
-    let row = sqlx::query("select number, restricting from hubbub.room where id = $1 for update")
-        .bind(room.0)
-        .fetch_optional(tx)
-        .await?;
-    row.map(|row| Ok((number(&row, "number")?, number(&row, "restricting")?))).transpose()
+/// The room's numbers, which nobody else can move until this transaction ends.
+pub(super) async fn lock_room(tx: &mut PgConnection, room: RoomId) -> Result<Option<Locked>, sqlx::Error> {
+    let row = sqlx::query(
+        "select r.number, r.restricting,
+             (select array_agg(m.account) from hubbub.member m where r.kind = 'direct' and m.room = r.id) as people
+         from hubbub.room r
+         where r.id = $1
+         for update of r",
+    )
+    .bind(room.0)
+    .fetch_optional(tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let people = row.try_get::<Option<Vec<Uuid>>, _>("people")?.unwrap_or_default();
+    let pair = <[Uuid; 2]>::try_from(people).ok().map(|pair| pair.map(AccountId));
+    Ok(Some(Locked { number: number(&row, "number")?, restricting: number(&row, "restricting")?, pair }))
 }
 
-async fn state(tx: &mut PgConnection, room: RoomId, person: AccountId) -> Result<State, sqlx::Error> {
+async fn state(
+    tx: &mut PgConnection,
+    room: RoomId,
+    person: AccountId,
+    pair: Option<[AccountId; 2]>,
+) -> Result<State, sqlx::Error> {
+    let is_friend = match pair {
+        Some(pair) => friendships::is_accepted(&mut *tx, pair).await?,
+        None => false,
+    };
     let row = sqlx::query(
         "select is_active, is_admin, is_banned, blocks from hubbub.member where room = $1 and account = $2",
     )
@@ -156,12 +172,13 @@ async fn state(tx: &mut PgConnection, room: RoomId, person: AccountId) -> Result
     .bind(person.0)
     .fetch_optional(tx)
     .await?;
-    let Some(row) = row else { return Ok(State::default()) };
+    let Some(row) = row else { return Ok(State { is_friend, ..State::default() }) };
     Ok(State {
         is_active: row.try_get("is_active")?,
         is_admin: row.try_get("is_admin")?,
         is_banned: row.try_get("is_banned")?,
         blocks: row.try_get("blocks")?,
+        is_friend,
     })
 }
 
@@ -218,6 +235,33 @@ async fn apply(
     Ok(done.rows_affected() == 1)
 }
 
+/// Brings the friendship of a direct room's two people to what the change makes of it, unless a later change was there
+/// already. A block leaves its number there also where there was no friendship: a request that is on its way meets it.
+async fn apply_to_pair(
+    tx: &mut PgConnection,
+    pair: Option<[AccountId; 2]>,
+    change: &MembershipChanged,
+    effect: Effect,
+    at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let (Some([one, other]), Some(is_friend)) = (pair, effect.is_friend) else { return Ok(()) };
+    sqlx::query(
+        "insert into hubbub.friendship as f (low, high, state, number, created_at, updated_at)
+         values ($1, $2, case when $3 then 'accepted' else 'none' end, $4, $5, $5)
+         on conflict (low, high) do update
+         set state = case when $3 then 'accepted' else 'none' end, number = $4, updated_at = $5
+         where f.number < $4",
+    )
+    .bind(one.min(other).0)
+    .bind(one.max(other).0)
+    .bind(is_friend)
+    .bind(column(change.number))
+    .bind(at)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// The room's changes that are not known to be in the log, in the order of their numbers.
 ///
 /// # Errors
@@ -262,22 +306,23 @@ pub async fn left_behind(
 }
 
 /// The entry of a change is being stored: the outbox is done with it, and what an older Postgres did not know of it is
-/// made good.
+/// made good. An older Postgres may not even know that the two people of a direct room ever met.
 ///
 /// # Errors
 /// As Postgres says.
-pub async fn settle(
-    tx: &mut PgConnection,
-    room: RoomId,
-    change: &MembershipChanged,
-    at: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    // The room before its members, as a request that commits a change has it: in the other order the two could wait for
-    // each other.
+pub async fn settle(tx: &mut PgConnection, logged: &Logged) -> Result<(), sqlx::Error> {
+    let Logged { room, change, at, .. } = logged;
+    let (room, pair) = (*room, logged.pair());
+    if let Some(pair) = pair {
+        rooms::insert_direct_within(&mut *tx, room, pair).await?;
+    }
+    // The room before its members, and these before their friendship, as a request that commits a change has it: in
+    // another order the two could wait for each other.
     lock_room(&mut *tx, room).await?;
-    let before = state(&mut *tx, room, change.person).await?;
+    let before = state(&mut *tx, room, change.person, pair).await?;
     let effect = Effect::of(change.became, before);
-    let is_news = apply(&mut *tx, room, change, effect, at).await?;
+    let is_news = apply(&mut *tx, room, change, effect, *at).await?;
+    apply_to_pair(&mut *tx, pair, change, effect, *at).await?;
     sqlx::query(
         "update hubbub.room r
          set stored_number = greatest(stored_number, $2), number = greatest(number, $2),
@@ -317,40 +362,16 @@ fn column(number: u64) -> i64 {
 mod tests {
     use super::*;
 
-    const ALL: [Became; 8] = [
-        Became::Member,
-        Became::Admin,
-        Became::Demoted,
-        Became::Gone,
-        Became::Banned,
-        Became::Unbanned,
-        Became::Blocking,
-        Became::Unblocking,
-    ];
-
-    fn after(changes: &[Became]) -> State {
-        changes.iter().fold(State::default(), |state, became| Effect::of(*became, state).on(state))
-    }
-
     #[test]
-    fn a_change_that_is_repeated_changes_nothing() {
-        for first in ALL {
-            for second in ALL {
-                assert_eq!(after(&[first, second, second]), after(&[first, second]), "{first:?} {second:?}");
-            }
+    fn an_entry_of_a_direct_room_names_its_pair_and_no_other_does() {
+        let people = [1, 2, 3].map(|n| AccountId(Uuid::from_u128(n)));
+        let change =
+            MembershipChanged { number: 1, person: people[0], by: people[0], became: Became::Befriended };
+        let logged = |room, to: &[AccountId]| Logged { room, to: to.to_vec(), change, at: Utc::now() };
+        let room = RoomId::of_pair(people[0], people[1]);
+        assert_eq!(logged(room, &people[..2]).pair(), Some([people[0], people[1]]));
+        for others in [&people[..1], &people[1..], &people[..], &[]] {
+            assert_eq!(logged(room, others).pair(), None, "{others:?}");
         }
-    }
-
-    #[test]
-    fn who_was_an_admin_and_left_comes_back_as_a_member() {
-        let state = after(&[Became::Admin, Became::Gone, Became::Member]);
-        assert_eq!(state, State { is_active: true, ..State::default() });
-        assert!(after(&[Became::Admin, Became::Member]).is_admin, "an admin who joins again stays one");
-    }
-
-    #[test]
-    fn a_ban_ends_membership_and_its_end_does_not_bring_it_back() {
-        assert_eq!(after(&[Became::Admin, Became::Banned]), State { is_banned: true, ..State::default() });
-        assert_eq!(after(&[Became::Member, Became::Banned, Became::Unbanned]), State::default());
     }
 }

@@ -1,0 +1,132 @@
+//! What two people do with their messages besides sending them: read them, take them back, count what is new.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::DateTime;
+use shared::event::{Event, MessageRead};
+use shared::id::{AccountId, EntryId, MessageId, Nonce, Partition, RoomId, digest};
+use shared::message::Message;
+use shared::room::RoomKind;
+use shared::store::direct;
+use shared::store::rooms::Seat;
+use shared::stream::{Append, Appended};
+use shared::{Code, Error};
+
+use super::{TRIES, amend, history, policy, seats};
+use crate::app::App;
+
+/// How long a count waits for the persister.
+const STORED_WITHIN: Duration = Duration::from_secs(1);
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A message of one of somebody's direct rooms, and that person's seat there.
+pub(crate) struct Letter {
+    pub(crate) message: Message,
+    pub(crate) seat: Seat,
+}
+
+/// Marks a message as read. Only its receiver can, and doing it twice is doing it once; the answer is the message as it stands
+/// then.
+///
+/// # Errors
+/// `not_found` for whatever was not sent to `reader`.
+pub(crate) async fn mark_read(app: &App, reader: AccountId, id: MessageId) -> Result<Letter, Error> {
+    for _ in 0..TRIES {
+        let mut letter = find(app, reader, id).await?;
+        if letter.message.author.id == reader || letter.message.text.is_none() {
+            return Err(no_such_message());
+        }
+        if letter.message.read_at.is_some() {
+            return Ok(letter);
+        }
+        match append_read(app, reader, &letter).await? {
+            Appended::Placed(placed) => {
+                letter.message.read_at = DateTime::from_timestamp_millis(placed.at_ms);
+                return Ok(letter);
+            }
+            Appended::Stale => app.seats.forget(letter.message.room, reader).await,
+        }
+    }
+    Err(Error::unavailable("the room's members change faster than they can be looked up"))
+}
+
+/// Takes a message back. Only its author can.
+///
+/// # Errors
+/// `not_found` for whatever `author` did not write. Doing it twice is doing it once.
+pub(crate) async fn take_back(app: &App, author: AccountId, id: MessageId) -> Result<(), Error> {
+    let letter = find(app, author, id).await?;
+    if letter.message.author.id != author {
+        return Err(no_such_message());
+    }
+    amend::delete_message(app, author, letter.message.room, id).await
+}
+
+/// How many messages a person has not read, and whether that may be behind.
+///
+/// # Errors
+/// `Unavailable` while Postgres is away.
+pub(crate) async fn unread(app: &App, person: AccountId) -> Result<(i64, bool), Error> {
+    let rooms = direct::rooms_of(&app.pool, &[person], DateTime::UNIX_EPOCH).await?;
+    let partitions: BTreeSet<Partition> = rooms.iter().map(|(_, room)| app.partition(room.room)).collect();
+    let stored = tokio::time::timeout(STORED_WITHIN, are_stored(app, &partitions)).await;
+    let is_behind = !matches!(stored, Ok(Ok(())));
+    Ok((direct::unread(&app.pool, person).await?, is_behind))
+}
+
+/// Waits until Postgres has what these partitions have accepted so far.
+async fn are_stored(app: &App, partitions: &BTreeSet<Partition>) -> Result<(), Error> {
+    for partition in partitions {
+        let state = app.log.state(*partition).await?;
+        let head = EntryId { epoch: state.epoch.unwrap_or(0), pseq: state.head };
+        let mut watermark = state.watermark;
+        while watermark < head {
+            tokio::time::sleep(LOOK_EVERY).await;
+            watermark = app.log.state(*partition).await?.watermark;
+        }
+    }
+    Ok(())
+}
+
+/// A message of a direct room that `person` is in, as it stands now.
+async fn find(app: &App, person: AccountId, id: MessageId) -> Result<Letter, Error> {
+    let room = history::room_of(app, id).await?.ok_or_else(no_such_message)?;
+    let seat = seats::allowed(app, room, person, policy::may_read).await.map_err(hidden)?;
+    if seat.kind != RoomKind::Direct {
+        return Err(no_such_message());
+    }
+    let message = history::message(app, room, id).await?.ok_or_else(no_such_message)?;
+    Ok(Letter { message, seat })
+}
+
+async fn append_read(app: &App, reader: AccountId, letter: &Letter) -> Result<Appended, Error> {
+    let Letter { message, seat } = letter;
+    let room: RoomId = message.room;
+    let nonce = Nonce::of_read(message.id);
+    let event = Event::MessageRead(MessageRead { id: message.id, no: message.no, by: reader });
+    let body = event.to_body();
+    let append = Append {
+        partition: app.partition(room),
+        room: Some(room),
+        to: &seat.people(reader),
+        checked: Some(seat.number),
+        change: None,
+        send: Some((MessageId::named_by(room, reader, &nonce, app.partitions()), &nonce, digest(&body))),
+        guard: None,
+        rate: None,
+        cap_share: 1.0,
+        body: &body,
+    };
+    app.producer.append_if_current(&append).await
+}
+
+/// A room that one may not see has no messages.
+fn hidden(error: Error) -> Error {
+    if error.code() == Code::NotFound { no_such_message() } else { error }
+}
+
+fn no_such_message() -> Error {
+    Error::refused(Code::NotFound, "Message not found")
+}

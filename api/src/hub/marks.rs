@@ -1,0 +1,122 @@
+//! What has reached the people it was for. A message counts as delivered when the kernel has taken the last byte of its
+//! frame for some socket of its receiver. One mark per room and person, the larger wins; it is written once a second at most, and
+//! the author's sockets that asked to know are told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use shared::bus::Word;
+use shared::id::{AccountId, MessageId, Position, RoomId};
+use shared::shutdown::Shutdown;
+use shared::store::direct;
+
+use super::outbox::Outbox;
+use super::{Connection, people};
+use crate::app::Shared;
+use crate::chat::{Happened, Happening};
+
+/// At most so often a mark is moved.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Messages on their way to sockets.
+#[derive(Default)]
+pub(crate) struct Marks(Mutex<HashMap<(RoomId, AccountId), Vec<Delivery>>>);
+
+/// A message that was handed to a socket.
+#[derive(Clone)]
+struct Delivery {
+    letter: Letter,
+    outbox: Arc<Outbox>,
+    /// When the socket has written up to here, the message has arrived.
+    place: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Letter {
+    position: Position,
+    message: MessageId,
+    author: AccountId,
+}
+
+impl Marks {
+    /// Notes the last message among `events` that is for somebody else than its author.
+    pub(super) fn note(&self, connection: &Connection, events: &[Arc<Happened>]) {
+        let reader = connection.account.id;
+        let last = events.iter().rev().find_map(|event| match &event.what {
+            Happening::MessagePosted(message) if message.author.id != reader && message.text.is_some() => {
+                Some((event.room, message))
+            }
+            _ => None,
+        });
+        let Some((room, message)) = last else { return };
+        let letter = Letter { position: message.position, message: message.id, author: message.author.id };
+        let (outbox, place) = (connection.outbox.clone(), connection.outbox.place());
+        self.lock().entry((room, reader)).or_default().push(Delivery { letter, outbox, place });
+    }
+
+    /// The furthest message of each room and person that has arrived since the last time.
+    fn take_arrived(&self) -> Vec<(RoomId, AccountId, Letter)> {
+        let mut arrived = Vec::new();
+        self.lock().retain(|(room, reader), deliveries| {
+            let mut furthest: Option<Letter> = None;
+            deliveries.retain(|delivery| match delivery.outbox.has_written(delivery.place) {
+                Some(true) => {
+                    let letter = delivery.letter;
+                    if furthest.is_none_or(|known| known.position < letter.position) {
+                        furthest = Some(letter);
+                    }
+                    false
+                }
+                Some(false) => true,
+                None => false,
+            });
+            arrived.extend(furthest.map(|letter| (*room, *reader, letter)));
+            !deliveries.is_empty()
+        });
+        arrived
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(RoomId, AccountId), Vec<Delivery>>> {
+        self.0.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+/// Runs until `stop`, and once more then.
+pub(crate) async fn run(app: Shared, stop: Shutdown) {
+    // While Postgres is away, what has arrived waits here.
+    let mut unsaved: HashMap<(RoomId, AccountId), Position> = HashMap::new();
+    loop {
+        let stopped = tokio::time::timeout(EVERY, stop.wait()).await.is_ok();
+        let arrived = app.hub.marks.take_arrived();
+        for (room, reader, letter) in &arrived {
+            let furthest = unsaved.entry((*room, *reader)).or_default();
+            *furthest = (*furthest).max(letter.position);
+        }
+        if !unsaved.is_empty() {
+            let marks: Vec<_> =
+                unsaved.iter().map(|((room, reader), position)| (*room, *reader, *position)).collect();
+            match direct::note_delivered(&app.pool, &marks).await {
+                Ok(()) => unsaved.clear(),
+                Err(error) => tracing::debug!(%error, "what has arrived can't be noted now"),
+            }
+        }
+        tell_authors(&app, &arrived).await;
+        if stopped {
+            return;
+        }
+    }
+}
+
+async fn tell_authors(app: &Shared, arrived: &[(RoomId, AccountId, Letter)]) {
+    let words: Vec<(AccountId, Word)> = arrived
+        .iter()
+        .map(|(room, reader, Letter { position, message, author })| {
+            let word = Word::Delivered { room: *room, position: *position, message: *message, by: *reader };
+            (*author, word)
+        })
+        .collect();
+    if let Err(error) = people::tell(app, &words).await {
+        tracing::debug!(%error, "authors can't be told what has arrived");
+    }
+}
