@@ -178,10 +178,9 @@ async fn befriend(
     Path((a, b)): Path<(String, String)>,
 ) -> Result<StatusCode, Failure> {
     let people = two(&a, &b)?;
-    if !admin::befriend(&app.pool, admin.record(), people).await? {
+    if !friends::befriend(&app, admin.record(), people).await? {
         return Err(Error::refused(Code::Conflict, "One of them blocks the other").into());
     }
-    friends::changed(&app, people[0], people[1]).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -201,8 +200,7 @@ async fn part(
     Path((a, b)): Path<(String, String)>,
 ) -> Result<StatusCode, Failure> {
     let people = two(&a, &b)?;
-    admin::part(&app.pool, admin.record(), people).await?;
-    friends::changed(&app, people[0], people[1]).await?;
+    friends::part(&app, admin.record(), people).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use shared::event::Became;
 use shared::id::{AccountId, RoomId};
 use shared::store::accounts::{self, Summary};
+use shared::store::admin::{self, Admin};
 use shared::store::friendships::{self, Answered, Ask, Asked, Listed};
 use shared::store::people;
 use shared::store::rooms::Seat;
@@ -101,6 +102,7 @@ pub(crate) async fn decline(app: &App, me: AccountId, id: Uuid) -> Result<Reques
 /// Ends a friendship, and takes back what one asked. Nothing to end is no error, whoever the other is.
 pub(crate) async fn unfriend(app: &App, me: AccountId, other: AccountId) -> Result<(), Error> {
     app.limits.let_friend_change_pass(me)?;
+    seats::is_current(app, RoomId::of_pair(me, other)).await?;
     friendships::end(&app.pool, me, other).await?;
     changed(app, me, other).await
 }
@@ -193,14 +195,31 @@ pub(crate) async fn blocks(
 }
 
 /// Two people's friendship or block was changed and committed: brings it into the log, before anybody is told.
-pub(crate) async fn changed(app: &App, one: AccountId, other: AccountId) -> Result<(), Error> {
+async fn changed(app: &App, one: AccountId, other: AccountId) -> Result<(), Error> {
     let room = RoomId::of_pair(one, other);
     app.seats.forget(room, one).await;
     app.seats.forget(room, other).await;
     app.producer.log_changes(room).await
 }
 
+/// Makes two people friends at the wish of an admin; false when one of them blocks the other.
+pub(crate) async fn befriend(app: &App, admin: Admin<'_>, people: [AccountId; 2]) -> Result<bool, Error> {
+    seats::is_current(app, RoomId::of_pair(people[0], people[1])).await?;
+    let done = admin::befriend(&app.pool, admin, people).await?;
+    changed(app, people[0], people[1]).await?;
+    Ok(done)
+}
+
+/// Ends a friendship at the wish of an admin.
+pub(crate) async fn part(app: &App, admin: Admin<'_>, people: [AccountId; 2]) -> Result<(), Error> {
+    seats::is_current(app, RoomId::of_pair(people[0], people[1])).await?;
+    admin::part(&app.pool, admin, people).await?;
+    changed(app, people[0], people[1]).await
+}
+
 async fn accepted(app: &App, me: AccountId, id: Uuid) -> Result<Answered, Error> {
+    let Some(other) = friendships::other_of(&app.pool, id, me).await? else { return Ok(Answered::NoRequest) };
+    seats::is_current(app, RoomId::of_pair(me, other)).await?;
     let answered = friendships::accept(&app.pool, id, me).await?;
     if let Answered::Done(request) = &answered {
         changed(app, me, request.other).await?;

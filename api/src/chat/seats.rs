@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use shared::id::{AccountId, RoomId};
 use shared::store::rooms::{self, Seat};
+use shared::stream::Head;
 use shared::{Error, Refusal};
 
 use super::policy;
@@ -53,10 +54,24 @@ pub(crate) async fn allowed(
 /// the log is an older copy, and can't be asked about members.
 pub(crate) async fn look_up(app: &App, room: RoomId, person: AccountId) -> Result<Seat, Error> {
     let (_, head) = app.log.head(room).await?;
-    let seat = rooms::seat(&app.pool, room, person).await?.ok_or_else(policy::no_such_room)?;
-    if head.is_some_and(|head| head.number > seat.number) {
-        return Err(Error::unavailable("Postgres knows fewer membership changes than the log"));
-    }
+    let seat = rooms::seat(&app.pool, room, person).await?;
+    // Of a room that it does not know, it knows none.
+    not_older(head.as_ref(), seat.as_ref().map_or(0, |seat| seat.number))?;
+    let seat = seat.ok_or_else(policy::no_such_room)?;
     app.seats.0.insert((room, person), seat.clone()).await;
     Ok(seat)
+}
+
+/// Whether Postgres may number the room's next change: not when it is an older copy, whose next number the log has had.
+pub(super) async fn is_current(app: &App, room: RoomId) -> Result<(), Error> {
+    let (_, head) = app.log.head(room).await?;
+    let known = rooms::by_id(&app.pool, room).await?;
+    not_older(head.as_ref(), known.map_or(0, |room| room.number))
+}
+
+fn not_older(head: Option<&Head>, known: u64) -> Result<(), Error> {
+    if head.is_some_and(|head| head.number > known) {
+        return Err(Error::unavailable("Postgres knows fewer membership changes than the log"));
+    }
+    Ok(())
 }

@@ -299,12 +299,37 @@ async fn an_admin_makes_friends_of_two_whom_nobody_has_seen() {
     let [ana, ben] = [(); 2].map(|()| Account { id: AccountId(Uuid::new_v4()), ..root.clone() });
     let people = [ana.id, ben.id];
     let admin = admin::Admin { id: root.id, request: None };
-    assert!(admin::befriend(&node.app.pool, admin, people).await.expect("Postgres takes it"));
-    friends::changed(&node.app, ana.id, ben.id).await.expect("the log takes it");
+    assert!(friends::befriend(&node.app, admin, people).await.expect("an admin may"));
     writes(&node, &ana, &ben).await.expect("friends write");
     friends::block(&node.app, ben.id, ana.id).await.expect("anybody may block");
-    let against_a_block = admin::befriend(&node.app.pool, admin, people).await.expect("Postgres answers");
+    let against_a_block = friends::befriend(&node.app, admin, people).await.expect("Postgres answers");
     assert!(!against_a_block);
     assert_eq!(refusal(writes(&node, &ana, &ben).await).code, Code::NotFriends);
+    finish(stack, vec![node]).await;
+}
+
+#[tokio::test]
+async fn a_postgres_that_knows_less_than_the_log_changes_no_friendship_and_refuses_nobody() {
+    let stack = stack().await;
+    let node = Node::start(&stack).await;
+    let (ana, ben) = (known(&node, "ana").await, known(&node, "ben").await);
+    become_friends(&node, &ana, &ben).await;
+    friends::unfriend(&node.app, ben.id, ana.id).await.expect("anybody may go");
+    let Ok(Outcome::Pending(request)) = asks(&node, &ana, &ben).await else { panic!("asked anew") };
+    stack.stored().await;
+    for older in [
+        "update hubbub.room set number = 1, restricting = 0 where kind = 'direct'",
+        // From before they met.
+        "delete from hubbub.room where kind = 'direct'",
+    ] {
+        stack.run(older).await;
+        for outcome in [
+            friends::unfriend(&node.app, ana.id, ben.id).await,
+            friends::accept(&node.app, ben.id, request.id).await.map(drop),
+            friends::seat_of_pair(&node.app, ana.id, ben.id).await.map(drop),
+        ] {
+            assert_eq!(code(outcome), Some(Code::Unavailable), "{older}");
+        }
+    }
     finish(stack, vec![node]).await;
 }

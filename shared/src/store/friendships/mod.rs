@@ -186,6 +186,19 @@ async fn write_request(
     .await
 }
 
+/// The other one of the two whom a request or friendship of this name is about; nothing when `me` is not one of them.
+///
+/// # Errors
+/// `Unavailable` while Postgres is away.
+pub async fn other_of(
+    executor: impl PgExecutor<'_>,
+    id: Uuid,
+    me: AccountId,
+) -> Result<Option<AccountId>, Error> {
+    let pair = pair_named(executor, id, me).await?;
+    Ok(pair.map(|pair| if pair[0] == me { pair[1] } else { pair[0] }))
+}
+
 /// Accepts a request that was made to `me`; the caller brings the room's changes into the log before it says so.
 ///
 /// # Errors
