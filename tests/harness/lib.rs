@@ -3,6 +3,7 @@
 //! Nothing started here outlives the test process, however that process ends.
 
 pub mod children;
+pub mod dialect;
 pub mod disk;
 pub mod friends;
 pub mod golden;
@@ -16,3 +17,4 @@ pub mod raw;
 pub mod servers;
 pub mod socket;
 pub mod stack;
+pub mod tokens;

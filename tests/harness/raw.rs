@@ -115,6 +115,19 @@ impl Raw {
         None
     }
 
+    /// Reads to the end of the connection; answers how many text frames came, and the code of a close frame.
+    pub async fn reads_to_its_end(&mut self) -> (usize, Option<u16>) {
+        let (mut texts, mut code) = (0, None);
+        while let Some(frame) = self.frame().await {
+            match frame.opcode {
+                1 => texts += 1,
+                8 => code = frame.payload.first_chunk().map(|bytes| u16::from_be_bytes(*bytes)),
+                _ => {}
+            }
+        }
+        (texts, code)
+    }
+
     /// Reads text frames until one of this type.
     ///
     /// # Panics

@@ -33,7 +33,7 @@ pub(crate) const CASES: [Case; 12] = [
         "suites",
         "log::epochs::a_log_that_was_killed_under_load_has_everything_that_it_acked",
     ),
-    case(Bug::NoncesForgotten, "suites", "live_chat::retries::ten_tries_at_once_are_one_message"),
+    case(Bug::NoncesForgotten, "suites", "contract::live_chat::ten_tries_at_once_are_one_message"),
     case(
         Bug::FenceUnchecked,
         "suites",

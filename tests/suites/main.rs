@@ -1,6 +1,7 @@
 //! All suites in one test binary.
 
 mod auth;
+mod contract;
 mod end_to_end;
 mod friends;
 mod live_chat;

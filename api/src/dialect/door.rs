@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use shared::error::{Code, Error};
+use shared::id::Nonce;
 
 use super::wire::ErrorFrame;
 use crate::app::Shared;
@@ -88,9 +89,11 @@ fn close_reason(error: &Error) -> Option<CloseReason> {
     }
 }
 
-/// Tells a socket why something was refused; on a send also which one.
+/// Tells a socket why something was refused; on a send also which one, if what it was called can be a name: nobody makes us send
+/// large or unprintable things.
 pub(crate) fn tell(outbox: &Outbox, error: &Error, client_msg_id: Option<&str>) {
     respond::note(error);
+    let client_msg_id = client_msg_id.filter(|name| Nonce::parse(name).is_ok());
     outbox.send(text_frame(&ErrorFrame::of(error, client_msg_id).to_json()));
 }
 

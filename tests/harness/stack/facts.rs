@@ -173,6 +173,24 @@ impl Stack {
         assert!(stored.is_some(), "the log is not stored to its head: {:?}", self.states().await);
     }
 
+    /// Waits until the log of a room holds nothing any more, neither entries nor what was remembered of them.
+    ///
+    /// # Panics
+    /// When it does not get there.
+    pub async fn trimmed(&self, room: RoomId) {
+        let client = redis::Client::open(self.servers.log_url.as_str()).expect("a good address");
+        let mut redis = client.get_multiplexed_async_connection().await.expect("the log answers");
+        let partition = Partition::of(room, PARTITIONS);
+        let trimmed = eventually(PATIENCE, async || {
+            let mut left = redis::pipe();
+            left.cmd("XLEN").arg(shared::keys::log(partition));
+            left.cmd("HLEN").arg(shared::keys::memo(partition));
+            let left: (u64, u64) = left.query_async(&mut redis).await.ok()?;
+            (left == (0, 0)).then_some(())
+        });
+        assert!(trimmed.await.is_some(), "the log of {room} is not trimmed");
+    }
+
     /// Whether Postgres has everything that the log accepted, and all partitions can be asked.
     pub async fn is_stored(&self) -> bool {
         let watermarks: Vec<(i16, i32, i64)> =

@@ -9,5 +9,4 @@ mod outages;
 mod reading;
 mod resume;
 mod roll;
-mod slow_reader;
 mod stuck;

@@ -7,24 +7,8 @@ use harness::person::{Node, Person, texts};
 use harness::stack::{Role, Stack};
 use serde_json::json;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_after_an_ack_shows_it_on_every_node() {
-    let stack = Stack::builder().nodes(3).start().await;
-    let ana = stack.person("ana").await;
-    let mut said: Vec<String> = Vec::new();
-    for turn in 0..60 {
-        let text = format!("m{turn}");
-        ana.at(Node(1 + turn % 3)).says(&text).await;
-        said.push(text);
-        let page = ana.at(Node(1 + (turn + 1) % 3)).get("/live-chat/messages?limit=10").await.ok();
-        assert_eq!(texts(&page), said[said.len().saturating_sub(10)..]);
-        assert!(page.get("incomplete").is_none(), "{page}");
-    }
-    stack.finish().await;
-}
-
 #[tokio::test]
-async fn also_while_no_persister_runs() {
+async fn messages_and_likes_are_read_also_while_no_persister_runs() {
     let mut stack = Stack::builder().nodes(2).start().await;
     let ana = stack.person("ana").await;
     ana.says("stored").await;

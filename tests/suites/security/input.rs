@@ -1,52 +1,41 @@
 //! Bad input: a clear error with a stable code, and nobody else notices.
 
 use harness::person::Person;
-use harness::raw::{BINARY, Raw, TEXT, frame};
+use harness::raw::{Raw, TEXT, frame};
 use harness::socket::Socket;
 use harness::stack::Stack;
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
 
-/// Sends a text that must be refused over both transports; answers the codes' status over REST.
-async fn both_refuse(ana: &Person, socket: &mut Socket, body: &str, status: u16, code: &str) {
-    ana.post_raw("/live-chat/send-message", body.to_owned()).await.refused(status, code);
+/// Sends a body that must be refused over both transports.
+async fn both_refuse(ana: &Person, socket: &mut Socket, body: &str) {
+    ana.post_raw("/live-chat/send-message", body.to_owned()).await.refused(422, "invalid");
     let as_frame = body.replacen('{', "{\"type\":\"message\",", 1);
     socket.send_text(&as_frame).await;
     let error = socket.next("error").await;
-    assert_eq!(error["code"], code, "{as_frame:.200}: {error}");
+    assert_eq!(error["code"], "invalid", "{as_frame:.200}: {error}");
 }
 
 #[tokio::test]
-async fn s21_bad_texts_are_refused_by_rest_and_socket_alike() {
+async fn s21_bad_json_is_refused_by_rest_and_socket_alike() {
     let stack = Stack::start().await;
     let ana = stack.person("ana").await;
     let mut socket = ana.connect().await;
-    let text = |text: &str| json!({ "message": text }).to_string();
     let deep = format!(r#"{{"message":"x","more":{}{}}}"#, "[".repeat(100), "]".repeat(100));
     let wide: String = (0..100).map(|key| format!(r#","k{key}":0"#)).collect();
     let cases = [
-        (text(""), 400, "empty"),
-        (text(" \n\t\u{a0}"), 400, "empty"),
-        (text(&"x".repeat(1_001)), 422, "too_long"),
-        (text(&"\u{1f30d}".repeat(1_001)), 422, "too_long"),
-        (r#"{"message":"a\u0000b"}"#.to_owned(), 422, "invalid"),
-        (r#"{"message":"\ud800"}"#.to_owned(), 422, "invalid"),
-        (r#"{"message":"\udc00\ud800"}"#.to_owned(), 422, "invalid"),
-        (deep, 422, "invalid"),
-        (format!(r#"{{"message":"x"{wide}}}"#), 422, "invalid"),
-        (r#"{"message":1e999}"#.to_owned(), 422, "invalid"),
-        (r#"{"message":42}"#.to_owned(), 422, "invalid"),
-        (r#"{"message":null}"#.to_owned(), 422, "invalid"),
-        (r#"{"message":["x"]}"#.to_owned(), 422, "invalid"),
-        (r#"{"text":"x"}"#.to_owned(), 422, "invalid"),
-        (r#"{"message":"x","client_msg_id":""}"#.to_owned(), 422, "invalid"),
-        (r#"{"message":"x","client_msg_id":"a\nb"}"#.to_owned(), 422, "invalid"),
-        (r#"{"message":"x","client_msg_id":7}"#.to_owned(), 422, "invalid"),
-        (format!(r#"{{"message":"x","client_msg_id":"{}"}}"#, "n".repeat(65)), 422, "invalid"),
-        (r#"{"message":"x""#.to_owned(), 422, "invalid"),
+        r#"{"message":"a\u0000b"}"#.to_owned(),
+        r#"{"message":"\ud800"}"#.to_owned(),
+        r#"{"message":"\udc00\ud800"}"#.to_owned(),
+        deep,
+        format!(r#"{{"message":"x"{wide}}}"#),
+        r#"{"message":1e999}"#.to_owned(),
+        r#"{"message":null}"#.to_owned(),
+        r#"{"message":["x"]}"#.to_owned(),
+        r#"{"text":"x"}"#.to_owned(),
+        r#"{"message":"x","client_msg_id":7}"#.to_owned(),
     ];
-    for (body, status, code) in &cases {
-        both_refuse(&ana, &mut socket, body, *status, code).await;
+    for body in &cases {
+        both_refuse(&ana, &mut socket, body).await;
     }
     for body in ["", "[]", "42", "\"x\"", "{", "\u{feff}{}"] {
         ana.post_raw("/live-chat/send-message", body).await.refused(422, "invalid");
@@ -57,56 +46,6 @@ async fn s21_bad_texts_are_refused_by_rest_and_socket_alike() {
     socket.say("and the socket is still good").await;
     assert_eq!(socket.hears(2).await[1], "and the socket is still good");
     drop(socket);
-    stack.finish().await;
-}
-
-#[tokio::test]
-async fn unknown_frames_get_an_error_and_the_socket_stays() {
-    let stack = Stack::start().await;
-    let mut socket = stack.person("ana").await.connect().await;
-    let unknown = [
-        json!({ "type": "new_message", "message": { "id": 1 } }),
-        json!({ "type": "session_like_update", "total_likes": 1_000_000 }),
-        json!({ "type": "Message", "message": "x" }),
-        json!({ "type": 1 }),
-        json!({ "type": null }),
-        json!({ "message": "x" }),
-        json!({ "type": "", "client_msg_id": "n" }),
-        json!({ "type": "x".repeat(10_000) }),
-    ];
-    for frame in &unknown {
-        socket.send(frame).await;
-        assert_eq!(socket.next("error").await["code"], "invalid", "{frame:.100}");
-    }
-    socket.send_message(Message::binary(vec![0; 100])).await;
-    assert_eq!(socket.next("error").await["code"], "invalid", "binary frames");
-    socket.say("still here").await;
-    assert_eq!(socket.hears(1).await, ["still here"], "and nothing of it was relayed");
-    drop(socket);
-    stack.finish().await;
-}
-
-#[tokio::test]
-async fn s17_frames_over_64_kib_end_the_socket_with_1009() {
-    let stack = Stack::start().await;
-    let ana = stack.person("ana").await;
-    let mut other = ana.connect().await;
-    let mut raw = ana.connect_raw().await;
-    raw.send(&frame(TEXT, &vec![b'x'; 65_537])).await;
-    assert_eq!(raw.close_code().await, Some(1009));
-    // A length that is only claimed reserves nothing and ends the socket as well.
-    let mut raw = ana.connect_raw().await;
-    raw.send(&[&[TEXT, 0x80 | 127][..], &u64::MAX.to_be_bytes()[..]].concat()).await;
-    assert!(matches!(raw.close_code().await, Some(1002 | 1009)), "no such length");
-    let mut raw = ana.connect_raw().await;
-    raw.send(&frame(BINARY, &vec![0; 65_537])).await;
-    assert_eq!(raw.close_code().await, Some(1009));
-    let mut raw = ana.connect_raw().await;
-    let padded = json!({ "type": "message", "message": "fits", "x": "y".repeat(60_000) }).to_string();
-    raw.send(&frame(TEXT, padded.as_bytes())).await;
-    assert_eq!(raw.next("new_message").await["message"]["message"], "fits");
-    assert_eq!(other.hears(1).await, ["fits"]);
-    drop((other, raw));
     stack.finish().await;
 }
 
