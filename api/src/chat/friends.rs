@@ -148,6 +148,20 @@ pub(crate) async fn seat_of_pair(
     }
 }
 
+/// Whether `me` may write to `other` at this moment. For what appends nothing and so is not checked by the log: a seat that is
+/// remembered may be older than the end of a friendship.
+pub(crate) async fn may_write_now(app: &App, me: AccountId, other: AccountId) -> Result<bool, Error> {
+    for _ in 0..TRIES {
+        let Ok((room, seat)) = seat_of_pair(app, me, other).await else { return Ok(false) };
+        let (_, head) = app.log.head(room).await?;
+        if head.is_none_or(|head| head.restricting <= seat.number) {
+            return Ok(true);
+        }
+        app.seats.forget(room, me).await;
+    }
+    Ok(false)
+}
+
 /// Those of `people` who have a socket on any node.
 pub(crate) async fn online(app: &App, people: &[AccountId]) -> Result<HashSet<AccountId>, Error> {
     app.bus.who_is_online(people).await

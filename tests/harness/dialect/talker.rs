@@ -82,7 +82,8 @@ impl Talker {
     /// When there is none.
     pub async fn tries(&self, text: &str, nonce: Option<&str>) -> Result<Spoken, Answer> {
         let answered = self.attempts(text, nonce).await;
-        answered.unwrap_or_else(|| panic!("{} got no answer", self.person.name))
+        let Some(answered) = answered else { panic!("{} got no answer", self.person.name) };
+        answered
     }
 
     /// Sends over REST.

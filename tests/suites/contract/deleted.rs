@@ -12,7 +12,7 @@ async fn is_gone(people: [&Talker; 2], nodes: RangeInclusive<usize>, kept: &Spok
         for talker in people {
             let page = talker.at(node).newest_page().await;
             assert!(!page.text.contains("a secret"), "from {from}, node {node}: {page:?}");
-            assert_eq!(talker.at(node).reads().await, [kept.clone()], "from {from}, node {node}");
+            assert_eq!(talker.at(node).reads().await, std::slice::from_ref(kept), "from {from}, node {node}");
             let mut back = talker.at(node).resumes(Position::default()).await;
             assert_eq!(
                 texts(&back.hears_until("no secret").await),

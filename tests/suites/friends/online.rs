@@ -6,7 +6,7 @@ use harness::stack::{Role, Stack};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::friends;
+use super::{become_friends, friends};
 
 async fn online(person: &Person) -> Vec<String> {
     let answer = person.get("/api/v1/chat/friends/online").await.ok();
@@ -100,6 +100,29 @@ async fn a_hundred_typing_frames_a_second_are_one_and_the_stop_is_not_lost() {
     carls.next("error").await;
     assert!(carls.passed.is_empty(), "{:?}", carls.passed);
     drop((anas, bens, carls));
+    stack.finish().await;
+}
+
+#[tokio::test]
+async fn who_is_no_friend_any_more_is_not_seen_writing() {
+    let stack = Stack::builder().nodes(2).start().await;
+    let (ana, ben) = friends(&stack, 2).await;
+    let (mut anas, mut bens) = (ana.comes_online().await, ben.comes_online().await);
+    anas.send(&json!({ "type": "typing", "receiver_id": ben.id(), "is_typing": true })).await;
+    assert_eq!(bens.next("typing_indicator").await["is_typing"], true);
+    anas.writes(&ben, "and that is that").await;
+    assert_eq!(bens.next("typing_indicator").await["is_typing"], false);
+    assert_eq!(ben.delete(&format!("/api/v1/friends/{}", ana.id())).await.status, 204);
+    anas.send(&json!({ "type": "typing", "receiver_id": ben.id(), "is_typing": true })).await;
+    anas.send(&json!({ "type": "nothing" })).await;
+    anas.next("error").await;
+    // What was said to others comes; what was said to ben would have come before it.
+    let carl = stack.person("carl").await;
+    become_friends(&carl, &ben).await;
+    carl.writes(&ben, "hello").await;
+    assert_eq!(bens.reads(2).await, ["and that is that", "hello"]);
+    assert!(bens.passed.iter().all(|frame| frame["type"] != "typing_indicator"), "{:?}", bens.passed);
+    drop((anas, bens));
     stack.finish().await;
 }
 

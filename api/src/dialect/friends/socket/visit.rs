@@ -145,7 +145,7 @@ impl Visit {
 
     /// Whoever may not write to somebody is not told so either.
     async fn note_typing(&self, receiver: AccountId, is_typing: bool) {
-        if friends::seat_of_pair(&self.app, self.me(), receiver).await.is_ok() {
+        if let Ok(true) = friends::may_write_now(&self.app, self.me(), receiver).await {
             typing::say(&self.app, self.me(), receiver, is_typing).await;
         }
     }
