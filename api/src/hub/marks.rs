@@ -2,7 +2,7 @@
 //! frame for some socket of its receiver. One mark per room and person, the larger wins; it is written once a second at most, and
 //! the author's sockets that asked to know are told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ use crate::chat::{Happened, Happening};
 
 /// At most so often a mark is moved.
 const EVERY: Duration = Duration::from_secs(1);
+/// When the node goes, marks whose rows somebody else has locked are tried so often, and so far apart.
+const LAST_TRIES: u32 = 5;
+const LAST_TRY_EVERY: Duration = Duration::from_millis(20);
 
 /// Messages on their way to sockets.
 #[derive(Default)]
@@ -93,18 +96,38 @@ pub(crate) async fn run(app: Shared, stop: Shutdown) {
             let furthest = unsaved.entry((*room, *reader)).or_default();
             *furthest = (*furthest).max(letter.position);
         }
-        if !unsaved.is_empty() {
-            let marks: Vec<_> =
-                unsaved.iter().map(|((room, reader), position)| (*room, *reader, *position)).collect();
-            match direct::note_delivered(&app.pool, &marks).await {
-                Ok(()) => unsaved.clear(),
-                Err(error) => tracing::debug!(%error, "what has arrived can't be noted now"),
-            }
-        }
+        save(&app, &mut unsaved).await;
         tell_authors(&app, &arrived).await;
         if stopped {
+            return save_what_is_left(&app, &mut unsaved).await;
+        }
+    }
+}
+
+/// What can't be noted now stays.
+async fn save(app: &Shared, unsaved: &mut HashMap<(RoomId, AccountId), Position>) {
+    if unsaved.is_empty() {
+        return;
+    }
+    let marks: Vec<_> =
+        unsaved.iter().map(|((room, reader), position)| (*room, *reader, *position)).collect();
+    match direct::note_delivered(&app.pool, &marks).await {
+        Ok(left) => {
+            let left: HashSet<(RoomId, AccountId)> = left.into_iter().collect();
+            unsaved.retain(|whose, _| left.contains(whose));
+        }
+        Err(error) => tracing::debug!(%error, "what has arrived can't be noted now"),
+    }
+}
+
+/// The node goes, and with it what it knows.
+async fn save_what_is_left(app: &Shared, unsaved: &mut HashMap<(RoomId, AccountId), Position>) {
+    for _ in 0..LAST_TRIES {
+        if unsaved.is_empty() {
             return;
         }
+        tokio::time::sleep(LAST_TRY_EVERY).await;
+        save(app, unsaved).await;
     }
 }
 

@@ -146,26 +146,38 @@ pub async fn unread(executor: impl PgExecutor<'_>, person: AccountId) -> Result<
     Ok(unread.bind(person.0).fetch_one(executor).await?)
 }
 
-/// Moves the marks of what has arrived; a mark only grows.
+/// Moves the marks of what has arrived; a mark only grows. A row that somebody else has locked is left for the next time, so that
+/// this waits for nobody; answers whose marks that were.
 ///
 /// # Errors
 /// `Unavailable` while Postgres is away.
 pub async fn note_delivered(
     executor: impl PgExecutor<'_>,
     marks: &[(RoomId, AccountId, Position)],
-) -> Result<(), Error> {
-    sqlx::query(
-        "update hubbub.member p
-         set delivered_epoch = new.epoch, delivered_seq = new.seq
-         from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bigint[]) as new (room, account, epoch, seq)
-         where p.room = new.room and p.account = new.account
-           and (new.epoch, new.seq) > (p.delivered_epoch, p.delivered_seq)",
+) -> Result<Vec<(RoomId, AccountId)>, Error> {
+    let left: Vec<(Uuid, Uuid)> = sqlx::query_as(
+        "with new as (
+             select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bigint[]) as new (room, account, epoch, seq)
+         ), free as (
+             select p.room, p.account, new.epoch, new.seq
+             from new join hubbub.member p on p.room = new.room and p.account = new.account
+             for no key update of p skip locked
+         ), moved as (
+             update hubbub.member p
+             set delivered_epoch = free.epoch, delivered_seq = free.seq
+             from free
+             where p.room = free.room and p.account = free.account
+               and (free.epoch, free.seq) > (p.delivered_epoch, p.delivered_seq)
+         )
+         select room, account from new join hubbub.member using (room, account)
+         except
+         select room, account from free",
     )
     .bind(each(marks, |mark| mark.0.0))
     .bind(each(marks, |mark| mark.1.0))
     .bind(each(marks, |mark| epoch_column(mark.2.epoch)))
     .bind(each(marks, |mark| seq_column(mark.2.seq)))
-    .execute(executor)
+    .fetch_all(executor)
     .await?;
-    Ok(())
+    Ok(left.into_iter().map(|(room, account)| (RoomId(room), AccountId(account))).collect())
 }
