@@ -76,6 +76,7 @@ pub(crate) async fn send_to_friend(
     friend: AccountId,
     draft: Draft,
 ) -> Result<Receipt, Error> {
+    let _under_way = app.limits.begin_append()?;
     app.limits.let_message_pass(author.id, draft.room)?;
     for _ in 0..TRIES {
         let (room, seat) = friends::seat_of_pair(app, author.id, friend).await?;
