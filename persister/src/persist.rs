@@ -8,7 +8,7 @@ use shared::event::Envelope;
 use shared::id::{EntryId, Partition, RoomId};
 use shared::planted::Bug;
 use shared::store::partitions::{self, Hold};
-use shared::store::{self, amendments, effects, live, membership, receipts};
+use shared::store::{self, amendments, effects, live, membership, receipts, rooms};
 use shared::stream::dead_letter::{self, Verdict};
 use shared::stream::{Closing, Cursor, Log, Producer, Progress, Reading, Work, trim};
 use shared::{Error, telemetry::names};
@@ -248,6 +248,7 @@ impl Persist {
 
 /// Writes what rows say, all but the rooms' heads and what is parked. Repeating it changes nothing.
 pub(crate) async fn write(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), sqlx::Error> {
+    rooms::hold(&mut *tx, &rows.peopled.iter().copied().collect::<Vec<_>>()).await?;
     effects::insert_messages(&mut *tx, &rows.messages).await?;
     effects::apply_likes(&mut *tx, &rows.likes).await?;
     // Read before deleted: a message that was both in one batch is taken off what is unread once.

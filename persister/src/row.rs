@@ -1,6 +1,6 @@
 //! From entries to rows: pure, so that everything that could be wrong with it is a table in a test.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use shared::event::{Envelope, Event, LikeChanged, MessageRead, MessageSent, ViewersSeen};
@@ -27,6 +27,8 @@ pub(crate) struct Rows<'a> {
     /// Membership changes, in the order of the log.
     pub(crate) changes: Vec<Logged>,
     pub(crate) sightings: Vec<Sighting>,
+    /// Rooms whose members' rows may change, each once.
+    pub(crate) peopled: BTreeSet<RoomId>,
     /// Each room's newest position.
     pub(crate) heads: HashMap<RoomId, Position>,
     /// When the newest message of each room was accepted.
@@ -43,6 +45,10 @@ pub(crate) fn rows(envelopes: &[Envelope], partitions: u16) -> Rows<'_> {
     for envelope in envelopes {
         if let Some(room) = envelope.room {
             rows.heads.insert(room, envelope.position());
+            // What happens to people, and between two of them, names them.
+            if !envelope.to.is_empty() {
+                rows.peopled.insert(room);
+            }
         }
         match read(envelope) {
             Ok((Some(room), Event::MessageSent(message))) => {

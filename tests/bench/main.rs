@@ -63,14 +63,14 @@ struct Plan {
     /// What to find out.
     #[arg(long, default_value = "cost", value_enum)]
     scenario: Scenario,
-    /// Sockets in the room: 1,000 unless given; 300 in `stuck`, 100 in `flood`, 600 in `roll`.
+    /// Sockets in the room: 1,000 unless given; 300 in `stuck`, 100 in `flood`, 600 in `roll`. In `pairs` people, two to a room.
     #[arg(long, value_parser = whole::<1, 15_000>)]
     viewers: Option<usize>,
     /// Api nodes to start: 2 unless given; 3 in `roll`.
     #[arg(long, value_parser = whole::<1, 8>)]
     nodes: Option<usize>,
-    /// Messages a second: one phase each in `cost`, 20 and 60 unless given. The other scenarios take the first: 60 in
-    /// `stuck`, 20 in `roll`, and `flood` begins to look for its own at 50.
+    /// Messages a second: one phase each in `cost` and `pairs`, 20 and 60, and 500 and 1,500, unless given. The other
+    /// scenarios take the first: 60 in `stuck`, 20 in `roll`, and `flood` begins to look for its own at 50.
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=5_000))]
     rate: Vec<u32>,
     /// Seconds of a phase.
@@ -107,6 +107,8 @@ enum Scenario {
     Flood,
     /// What becomes of the viewers while the nodes are restarted one by one.
     Roll,
+    /// What a message between two friends costs, and how soon it is there.
+    Pairs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -136,6 +138,7 @@ async fn run(plan: &Plan) -> Result<ExitCode, Box<dyn Error>> {
         Scenario::Stuck => scenario::stuck(plan).await?,
         Scenario::Flood => scenario::flood(plan).await?,
         Scenario::Roll => scenario::roll(plan).await?,
+        Scenario::Pairs => scenario::pairs(plan).await?,
     };
     tell(plan, &verdict)?;
     Ok(if verdict.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,6 +1,9 @@
 //! The peer to compare with, in a process of its own: what a competent afternoon with the usual library gives. A task and a
 //! broadcast receiver per connection, frames shared without copying, several frames of a burst in one flush, small read
-//! buffers. It is fed by HTTP and does nothing else: no order over nodes, no log, no database, no sign-in.
+//! buffers. It is fed by HTTP and does nothing else: no order over nodes, no log, no database, no sign-in. A socket whose path is
+//! a number talks to the other of its pair instead.
+
+mod couples;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,9 +19,12 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio_tungstenite::accept_async_with_config;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::handshake::server::{self, ErrorResponse};
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+
+use couples::Couples;
 
 /// Frames that a slow connection may be behind.
 const BEHIND_MAX: usize = 4_096;
@@ -76,9 +82,10 @@ pub(crate) async fn serve(sockets: SocketAddr, feed: SocketAddr) -> io::Result<(
             tokio::spawn(take_in(stream, source.clone()));
         }
     });
+    let couples = Couples::default();
     loop {
         let (stream, _) = sockets.accept().await?;
-        tokio::spawn(show(stream, frames.subscribe()));
+        tokio::spawn(seat(stream, frames.subscribe(), couples.clone()));
     }
 }
 
@@ -106,10 +113,49 @@ async fn publish(
     answer
 }
 
-async fn show(stream: TcpStream, mut frames: broadcast::Receiver<Utf8Bytes>) {
+async fn seat(stream: TcpStream, frames: broadcast::Receiver<Utf8Bytes>, couples: Couples) {
     let _ = stream.set_nodelay(true);
     let config = WebSocketConfig::default().read_buffer_size(READ_BYTES).write_buffer_size(0);
-    let Ok(mut socket) = accept_async_with_config(stream, Some(config)).await else { return };
+    let mut number: Option<usize> = None;
+    #[expect(clippy::result_large_err, reason = "the signature that the library asks for")]
+    let read_path =
+        |request: &server::Request, answer: server::Response| -> Result<server::Response, ErrorResponse> {
+            number = request.uri().path().trim_start_matches('/').parse().ok();
+            Ok(answer)
+        };
+    let Ok(socket) = accept_hdr_async_with_config(stream, read_path, Some(config)).await else { return };
+    match number {
+        Some(number) => talk(socket, &couples, number).await,
+        None => show(socket, frames).await,
+    }
+}
+
+async fn talk(mut socket: WebSocketStream<TcpStream>, couples: &Couples, number: usize) {
+    let mut inbox = couples.sit_down(number);
+    loop {
+        tokio::select! {
+            frame = inbox.recv() => {
+                let mut next = frame;
+                while let Some(frame) = next {
+                    if socket.feed(Message::Text(frame)).await.is_err() {
+                        return;
+                    }
+                    next = inbox.try_recv().ok();
+                }
+                if socket.flush().await.is_err() {
+                    return;
+                }
+            }
+            heard = socket.next() => match heard {
+                Some(Ok(Message::Text(frame))) => couples.say(number, &frame),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return,
+            }
+        }
+    }
+}
+
+async fn show(mut socket: WebSocketStream<TcpStream>, mut frames: broadcast::Receiver<Utf8Bytes>) {
     loop {
         tokio::select! {
             frame = frames.recv() => {

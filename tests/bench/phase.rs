@@ -12,16 +12,16 @@ use tokio::task::JoinSet;
 
 use crate::crowd::Crowd;
 use crate::disk::Probe;
-use crate::machine::{Reading, load_average};
+use crate::machine::{Reading, Used, load_average};
 use crate::metrics::Buckets;
-use crate::report::{Millis, Phase, Traffic, cost};
-use crate::tally::{Schedule, histogram, record};
+use crate::report::{Cost, Millis, Phase, Traffic, cost};
+use crate::tally::{Schedule, Tally, histogram, record};
 use crate::target::Target;
 
 /// Between the decision to begin and the first message.
-const LEAD: Duration = Duration::from_millis(200);
+pub(crate) const LEAD: Duration = Duration::from_millis(200);
 /// How long the last deliveries may take before they count as lost.
-const LAST_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const LAST_WITHIN: Duration = Duration::from_secs(5);
 
 /// How hard and how long.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +62,8 @@ pub(crate) async fn run(target: &Arc<Target>, crowd: &Crowd, load: Load, next: &
     let count = load.rate as usize * load.secs as usize;
     let schedule = Schedule { base: *next, count, start: Instant::now() + LEAD, rate: load.rate };
     *next += count as u64;
-    crowd.begin(schedule);
-    let probe = Probe::start();
-    let (load_before, metrics_before) = (load_average(), target.metrics().await);
-    let before = Reading::take(&target.processes);
+    crowd.begin(Tally::new(crowd.size(), schedule));
+    let meters = Meters::start(target).await;
 
     let sends = send_all(target, schedule).await;
     let viewers = crowd.size();
@@ -73,13 +71,10 @@ pub(crate) async fn run(target: &Arc<Target>, crowd: &Crowd, load: Load, next: &
     // What is still missing then is lost, and the report says how much.
     let _ = eventually(LAST_WITHIN, async || (missing() == 0).then_some(())).await;
 
-    let used = Reading::take(&target.processes).since(&before);
-    let (lost, disk, metrics) = (missing(), probe.finish(), target.metrics().await);
+    let meters = meters.stop(target);
+    let lost = missing();
     let tally = crowd.end();
-    let bound = |name: &str| {
-        let added = Buckets::read(&metrics, name).since(&Buckets::read(&metrics_before, name));
-        added.quantile_bound(0.99).map(|seconds| seconds * 1_000.0)
-    };
+    let metered = meters.read(target, tally.delivered).await;
     Phase {
         rate: load.rate,
         secs: load.secs,
@@ -102,14 +97,70 @@ pub(crate) async fn run(target: &Arc<Target>, crowd: &Crowd, load: Load, next: &
         delivery: Millis::of(&tally.latency),
         answer: Millis::of(&sends.answers),
         lateness: Millis::of(&sends.lateness),
-        fdatasync: Millis::of(&disk),
-        written_p99_at_most_ms: bound(names::DELIVERY_LATENCY),
-        persisted_p99_at_most_ms: bound(names::PERSIST_DELAY),
-        load_average: load_before,
-        cost: cost(&target.processes, &used, tally.delivered),
+        fdatasync: metered.fdatasync,
+        written_p99_at_most_ms: metered.written_p99_at_most_ms,
+        persisted_p99_at_most_ms: metered.persisted_p99_at_most_ms,
+        load_average: metered.load_average,
+        cost: metered.cost,
         goodput: sends.accepted.len() as f64 / sends.accepted_until.as_secs_f64().max(f64::from(load.secs)),
         accepted: sends.accepted.iter().map(|index| schedule.base + *index as u64).collect(),
         unknown: sends.unknown.iter().map(|index| schedule.base + *index as u64).collect(),
+    }
+}
+
+/// What is read at both ends of a phase.
+pub(crate) struct Meters {
+    probe: Probe,
+    load_average: f64,
+    metrics: Vec<String>,
+    before: Reading,
+}
+
+/// Meters whose processor time has been read.
+pub(crate) struct Stopped {
+    meters: Meters,
+    used: Used,
+}
+
+/// What they say.
+pub(crate) struct Metered {
+    pub(crate) fdatasync: Millis,
+    pub(crate) written_p99_at_most_ms: Option<f64>,
+    pub(crate) persisted_p99_at_most_ms: Option<f64>,
+    pub(crate) load_average: f64,
+    pub(crate) cost: Cost,
+}
+
+impl Meters {
+    pub(crate) async fn start(target: &Target) -> Meters {
+        let probe = Probe::start();
+        let (load_average, metrics) = (load_average(), target.metrics().await);
+        Meters { probe, load_average, metrics, before: Reading::take(&target.processes) }
+    }
+
+    /// At the end of what is measured.
+    pub(crate) fn stop(self, target: &Target) -> Stopped {
+        let used = Reading::take(&target.processes).since(&self.before);
+        Stopped { meters: self, used }
+    }
+}
+
+impl Stopped {
+    /// Puts processor time in relation to `delivered` messages.
+    pub(crate) async fn read(self, target: &Target, delivered: u64) -> Metered {
+        let Stopped { meters, used } = self;
+        let (disk, metrics) = (meters.probe.finish(), target.metrics().await);
+        let bound = |name: &str| {
+            let added = Buckets::read(&metrics, name).since(&Buckets::read(&meters.metrics, name));
+            added.quantile_bound(0.99).map(|seconds| seconds * 1_000.0)
+        };
+        Metered {
+            fdatasync: Millis::of(&disk),
+            written_p99_at_most_ms: bound(names::DELIVERY_LATENCY),
+            persisted_p99_at_most_ms: bound(names::PERSIST_DELAY),
+            load_average: meters.load_average,
+            cost: cost(&target.processes, &used, delivered),
+        }
     }
 }
 

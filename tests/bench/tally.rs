@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use crate::crowd::Ledger;
+
 /// What stands before the ten digits of a number in a message's text.
 const MARK: &[u8] = b"bench ";
 const DIGITS: usize = 10;
@@ -46,7 +48,7 @@ impl Schedule {
     }
 
     /// The index of a message's number in this phase, if it belongs to it.
-    fn index(&self, number: u64) -> Option<usize> {
+    pub(crate) fn index(&self, number: u64) -> Option<usize> {
         let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
         (index < self.count).then_some(index)
     }
@@ -109,9 +111,10 @@ impl Tally {
             message_bytes: 0,
         }
     }
+}
 
-    /// Notes a text frame that `viewer` got at `now`.
-    pub(crate) fn note(&mut self, viewer: usize, payload: &[u8], now: Instant) {
+impl Ledger for Tally {
+    fn note(&mut self, viewer: usize, payload: &[u8], now: Instant) {
         let Some(number) = self.number(payload) else {
             self.other_frames += 1;
             return;
@@ -134,7 +137,9 @@ impl Tally {
             self.note_place(viewer, index, place);
         }
     }
+}
 
+impl Tally {
     fn note_place(&mut self, viewer: usize, index: usize, place: u64) {
         let known = &mut self.place_of[index];
         if *known == 0 {
@@ -176,7 +181,7 @@ pub(crate) fn position(payload: &[u8]) -> Option<String> {
     Some(format!("{}:{seq}", number(&payload[from..from + length])?))
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 

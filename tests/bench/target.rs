@@ -1,6 +1,7 @@
 //! What is measured: Hubbub, started here or running already, or the peer. A target knows where viewers sit, how a message
 //! is sent, and which processes its cost is made of.
 
+mod friends;
 mod given;
 mod own;
 
@@ -77,14 +78,22 @@ struct Tokens(EncodingKey);
 
 impl Tokens {
     fn of(&self, kind: &str, number: u64) -> String {
-        let named = format!("{kind}-{number}");
+        self.with_roles(kind, number, &[])
+    }
+
+    fn with_roles(&self, kind: &str, number: u64, roles: &[&str]) -> String {
         let claims = json!({
-            "iss": "hubbub", "aud": "hubbub", "ver": 0, "username": named, "roles": [],
-            "sub": Uuid::new_v5(&Uuid::NAMESPACE_OID, named.as_bytes()),
+            "iss": "hubbub", "aud": "hubbub", "ver": 0, "username": format!("{kind}-{number}"), "roles": roles,
+            "sub": account(kind, number),
             "exp": chrono::Utc::now().timestamp() + TOKEN_SECS,
         });
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.0).expect("these claims are JSON")
     }
+}
+
+/// The account of that person.
+fn account(kind: &str, number: u64) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{kind}-{number}").as_bytes())
 }
 
 impl Target {

@@ -26,7 +26,7 @@ pub(crate) struct Verdict {
 /// One measured figure.
 #[derive(Serialize)]
 pub(crate) struct Figure {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) measured: f64,
     pub(crate) unit: &'static str,
     pub(crate) wanted: Wanted,
@@ -44,13 +44,13 @@ pub(crate) enum Wanted {
 }
 
 impl Figure {
-    pub(crate) fn new(name: &'static str, measured: f64, unit: &'static str, wanted: Wanted) -> Figure {
+    pub(crate) fn new(name: impl Into<String>, measured: f64, unit: &'static str, wanted: Wanted) -> Figure {
         let passed = match wanted {
             Wanted::AtMost(most) => measured <= most,
             Wanted::AtLeast(least) => measured >= least,
             Wanted::Anything => true,
         };
-        Figure { name, measured, unit, wanted, passed }
+        Figure { name: name.into(), measured, unit, wanted, passed }
     }
 
     /// Of something that must not happen.

@@ -195,6 +195,19 @@ pub(super) async fn insert_direct_within(
     Ok(())
 }
 
+/// Holds rooms whose members are going to be written, until the transaction ends. A request that changes members has the room
+/// before its members; in the other order the two could wait for each other.
+pub async fn hold(executor: impl PgExecutor<'_>, rooms: &[RoomId]) -> Result<(), sqlx::Error> {
+    if rooms.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("select id from hubbub.room where id = any($1) order by id for no key update")
+        .bind(rooms.iter().map(|room| room.0).collect::<Vec<_>>())
+        .execute(executor)
+        .await?;
+    Ok(())
+}
+
 fn read_room(row: &PgRow) -> Result<Room, sqlx::Error> {
     Ok(Room {
         id: RoomId(row.try_get("id")?),

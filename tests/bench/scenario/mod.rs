@@ -1,7 +1,8 @@
-//! What happens at the limits: readers who stop reading, more sends than can be taken, nodes that are restarted. Each
-//! scenario takes its ratios within one run, on a stack of its own, and judges them.
+//! What happens at the limits: readers who stop reading, more sends than can be taken, nodes that are restarted; and what a
+//! message between two friends costs. Each scenario takes its ratios within one run, on a stack of its own, and judges them.
 
 mod flood;
+mod pairs;
 mod reader;
 mod roll;
 mod stuck;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use harness::children::eventually;
 
 pub(crate) use flood::measure as flood;
+pub(crate) use pairs::measure as pairs;
 pub(crate) use roll::measure as roll;
 pub(crate) use stuck::measure as stuck;
 

@@ -9,6 +9,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use crate::crowd::Ledger as _;
 use crate::frames::{Cutter, Frame, open, pong};
 use crate::tally::{Tally, position};
 use crate::target::Target;
