@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use shared::Error;
 use shared::event::{Envelope, Origin};
@@ -194,6 +195,22 @@ impl Hub {
         self.people.hear_of(app, &entry);
         if let Some(room) = self.known_room(id) {
             room.deliver(app, vec![entry]);
+        }
+    }
+
+    /// Answers a person's socket about a message of a direct room that had been accepted before, at `position`: once the socket was
+    /// told everything up to there, or a client that notes the last place it heard of would never ask for what lies between.
+    pub(crate) fn answer(
+        &self,
+        app: &Shared,
+        connection: &Connection,
+        room: RoomId,
+        position: Position,
+        frame: Bytes,
+    ) {
+        self.people.bring_in(app, connection.account.id, room);
+        if let Some(room) = self.known_room(room) {
+            room.answer(connection, position, frame);
         }
     }
 

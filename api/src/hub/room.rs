@@ -8,6 +8,7 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use chrono::Utc;
 use shared::bus::Topic;
 use shared::event::Envelope;
@@ -193,6 +194,11 @@ impl Room {
             }
         };
         self.follow_up(app, after);
+    }
+
+    /// Tells a member something once it was given everything up to `behind`.
+    pub(super) fn answer(&self, connection: &Connection, behind: Position, frame: Bytes) {
+        self.lock().answer(connection.id(), behind, frame);
     }
 
     /// Tells everybody who is live something that has no place in the order.

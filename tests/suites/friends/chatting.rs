@@ -149,6 +149,30 @@ async fn what_one_device_sends_the_other_shows_too() {
     stack.finish().await;
 }
 
+/// Told sooner, a device that notes the last place it heard of would come back behind what it was never told.
+#[tokio::test]
+async fn a_retry_is_answered_after_what_was_said_before_its_message() {
+    let mut stack = Stack::builder().nodes(2).start().await;
+    let (ana, ben) = friends(&stack, 2).await;
+    let mut tablet = ana.at(Node(2)).comes_online().await;
+    ana.writes(&ben, "zero").await;
+    assert_eq!(tablet.reads(1).await, ["zero"]);
+    stack.stop(Role::FanoutWorker, 1).await;
+    ben.at(Node(1)).writes(&ana, "one").await;
+    assert_eq!(ana.tries_to_write(&ben, "two", Some("n")).await.status, 201);
+    tablet
+        .send(&json!({ "type": "send_message", "receiver_id": ben.id(), "content": "two", "client_msg_id": "n" }))
+        .await;
+    tablet.send(&json!({ "type": "nothing" })).await;
+    tablet.next("error").await;
+    stack.add(Role::FanoutWorker).await;
+    assert_eq!(tablet.reads(2).await, ["one", "two"]);
+    assert!(tablet.passed.iter().all(|frame| frame["type"] != "message_sent"), "{:?}", tablet.passed);
+    assert_eq!(tablet.next("message_sent").await["client_msg_id"], "n");
+    drop(tablet);
+    stack.finish().await;
+}
+
 #[tokio::test]
 async fn two_people_who_write_for_the_first_time_at_once_have_one_conversation() {
     let stack = Stack::builder().nodes(2).start().await;

@@ -92,7 +92,7 @@ impl People {
         }
     }
 
-    fn bring_in(&self, app: &Shared, person: AccountId, room: RoomId) {
+    pub(super) fn bring_in(&self, app: &Shared, person: AccountId, room: RoomId) {
         let Some(person) = self.get(person) else { return };
         let sockets = person.lock().sockets.clone();
         for socket in sockets {

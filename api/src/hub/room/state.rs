@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) held: BTreeMap<Position, Envelope>,
     pub(super) filling: bool,
     pub(super) likes: LikeFrames,
+    /// What is told to a member once it was given everything up to a place.
+    answers: Vec<Answer>,
     /// Where it is noted what has arrived, in a room that is heard of by its people.
     marks: Option<Arc<Marks>>,
     /// Since when nobody has been here.
@@ -55,6 +57,13 @@ impl Member {
     fn is_stale(&self, restricting: u64) -> bool {
         self.checked.is_some_and(|checked| checked < restricting)
     }
+}
+
+/// A frame for one member that has to wait for its turn.
+struct Answer {
+    to: u64,
+    behind: Position,
+    frame: Bytes,
 }
 
 /// What to do after envelopes were taken in.
@@ -87,6 +96,7 @@ impl State {
             held: BTreeMap::new(),
             filling: false,
             likes: LikeFrames::default(),
+            answers: Vec::new(),
             marks,
             empty_since: Some(Instant::now()),
             retired: false,
@@ -108,7 +118,29 @@ impl State {
         };
         member.live = true;
         self.hand(connection, &missed);
+        self.give_answers();
         GoLive::Done
+    }
+
+    /// Tells a member something once it was given everything up to `behind`, which may be so already.
+    pub(super) fn answer(&mut self, to: u64, behind: Position, frame: Bytes) {
+        self.answers.push(Answer { to, behind, frame });
+        self.give_answers();
+    }
+
+    fn give_answers(&mut self) {
+        let Some(last) = self.last.filter(|_| !self.answers.is_empty()) else { return };
+        let members = &self.members;
+        self.answers.retain(|answer| {
+            let Some(member) = members.iter().find(|member| member.connection.id() == answer.to) else {
+                return false;
+            };
+            let has_turn = member.live && answer.behind <= last;
+            if has_turn {
+                member.connection.outbox.send(answer.frame.clone());
+            }
+            !has_turn
+        });
     }
 
     /// A member was found to be allowed here at `number`.
@@ -163,6 +195,7 @@ impl State {
             }
         }
         self.give_out(accepted);
+        self.give_answers();
         if self.last.is_some() && !self.held.is_empty() && !self.filling {
             self.filling = true;
             return After::Fill;
@@ -240,6 +273,7 @@ impl State {
             last = position;
         }
         self.give_out(accepted);
+        self.give_answers();
         self.filling = !self.held.is_empty();
         !self.filling
     }

@@ -138,7 +138,16 @@ impl Visit {
         count_message();
         match receipt.entry {
             Some(entry) => self.app.hub.take_in(&self.app, entry),
-            None => self.say(&FrameOut::sent_before(receipt.id, room, receipt.position, nonce.as_str())),
+            None => {
+                let sent = FrameOut::sent_before(receipt.id, room, receipt.position, nonce.as_str());
+                self.app.hub.answer(
+                    &self.app,
+                    &self.connection,
+                    room,
+                    receipt.position,
+                    frame_of(&sent),
+                );
+            }
         }
         Ok(())
     }
