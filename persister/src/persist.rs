@@ -279,9 +279,8 @@ impl Persist {
 
 /// Writes all that rows say. Repeating it changes nothing.
 pub(crate) async fn write_all(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), sqlx::Error> {
-    // Rooms before their members: whoever changes members locks them in that order too.
-    effects::move_heads(&mut *tx, &rows.heads, &rows.newest).await?;
     write(&mut *tx, rows).await?;
+    effects::move_heads(&mut *tx, &rows.heads, &rows.newest).await?;
     for parking in &rows.parked {
         dead_letter::park(&mut *tx, parking).await?;
     }
