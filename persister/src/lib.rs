@@ -4,6 +4,7 @@
 mod open;
 mod persist;
 mod row;
+mod together;
 
 pub mod commands;
 
@@ -21,19 +22,22 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 
 pub use persist::Persist;
+use together::Together;
 
 /// Where the persister's leases are kept: with fence and watermark in one Postgres row per partition.
 pub struct PostgresOffice {
     log: Log,
     pool: PgPool,
     lease: Duration,
+    together: Together,
 }
 
 impl PostgresOffice {
     /// Gives out the partitions of `log`, each for `lease` at a time.
     #[must_use]
     pub fn new(log: Log, pool: PgPool, lease: Duration) -> Self {
-        Self { log, pool, lease }
+        let together = Together::of_many(pool.clone(), log.partitions());
+        Self { log, pool, lease, together }
     }
 }
 
@@ -68,7 +72,7 @@ impl Office for PostgresOffice {
     }
 
     fn begin(&self, hold: Hold) -> Persist {
-        Persist::new(self.log.clone(), self.pool.clone(), hold)
+        Persist::among(self.log.clone(), self.pool.clone(), hold, self.together.clone())
     }
 }
 

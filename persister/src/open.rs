@@ -9,7 +9,7 @@
 use shared::Error;
 use shared::id::EntryId;
 use shared::store::partitions;
-use shared::stream::{Progress, Reading, State};
+use shared::stream::{Progress, State};
 
 use crate::persist::Persist;
 
@@ -79,7 +79,7 @@ impl Persist {
 
     async fn store_survivors(&mut self) -> Result<Progress, Error> {
         loop {
-            match self.store_some(Reading::Now).await? {
+            match self.store_some().await? {
                 Progress::Worked => {}
                 ended => return Ok(ended),
             }

@@ -15,14 +15,12 @@ use shared::{Error, telemetry::names};
 use sqlx::{PgConnection, PgPool};
 
 use crate::row::{self, Rows};
+use crate::together::{Ended, Together};
 
 /// Entries in one transaction at most.
 const BATCH: usize = 500;
 /// How long one turn waits for a first entry.
 const WAIT: Duration = Duration::from_millis(500);
-/// Transactions begin so far apart, unless a backlog fills them: one entry costs Postgres as much as many together. The
-/// first entry after a pause is stored at once, and none waits longer than a third of what is promised for a busy log.
-const APART: Duration = Duration::from_millis(50);
 /// How often the owner looks whether the log is open, publishes its group, and trims.
 const CHORES_EVERY: Duration = Duration::from_secs(1);
 /// How often it looks for membership changes that nobody brought into the log.
@@ -41,8 +39,9 @@ pub struct Persist {
     pub(crate) cursor: Cursor,
     chores_at: Option<Instant>,
     swept_at: Option<Instant>,
-    /// Not before then is there to be another transaction.
-    pause_until: Option<Instant>,
+    together: Together,
+    /// Whether the last read brought all that one transaction takes: then there is more, and nothing to wait for.
+    has_backlog: bool,
     published: Option<EntryId>,
     pub(crate) closing: Option<Closing>,
 }
@@ -54,9 +53,15 @@ enum Stored {
 }
 
 impl Persist {
-    /// Begins where `hold` says that Postgres is.
+    /// Begins where `hold` says that Postgres is, and stores by itself.
     #[must_use]
     pub fn new(log: Log, pool: PgPool, hold: Hold) -> Self {
+        let together = Together::of_one(pool.clone(), log.partitions());
+        Self::among(log, pool, hold, together)
+    }
+
+    /// Begins where `hold` says that Postgres is, and stores together with others.
+    pub(crate) fn among(log: Log, pool: PgPool, hold: Hold, together: Together) -> Self {
         let cursor = log.cursor(hold.partition, hold.watermark);
         Self {
             log,
@@ -65,7 +70,8 @@ impl Persist {
             cursor,
             chores_at: None,
             swept_at: None,
-            pause_until: None,
+            together,
+            has_backlog: false,
             published: None,
             closing: None,
         }
@@ -80,10 +86,19 @@ impl Persist {
         {
             return Ok(Progress::LostLease);
         }
-        if let Some(until) = self.pause_until.take() {
-            tokio::time::sleep_until(until.into()).await;
+        if !self.has_backlog {
+            self.together.due().await;
         }
-        self.store_some(Reading::Blocking(WAIT)).await
+        let mut envelopes = self.cursor.read(Reading::Blocking(WAIT), BATCH).await?;
+        if envelopes.is_empty() {
+            self.has_backlog = false;
+            return Ok(Progress::Idle);
+        }
+        if envelopes.len() < BATCH && self.together.due().await {
+            envelopes = self.cursor.read(Reading::Now, BATCH).await?;
+        }
+        self.has_backlog = envelopes.len() == BATCH;
+        self.store_read(&envelopes).await
     }
 
     /// Lets the next turn begin with the chores.
@@ -126,15 +141,35 @@ impl Persist {
         Ok(())
     }
 
-    /// Reads and stores one batch.
-    pub(crate) async fn store_some(&mut self, reading: Reading) -> Result<Progress, Error> {
-        let envelopes = self.cursor.read(reading, BATCH).await?;
+    /// Reads and stores one batch of what is there, by itself.
+    pub(crate) async fn store_some(&mut self) -> Result<Progress, Error> {
+        let envelopes = self.cursor.read(Reading::Now, BATCH).await?;
         let Some(first) = envelopes.first() else { return Ok(Progress::Idle) };
-        self.pause_until = (envelopes.len() < BATCH).then(|| Instant::now() + APART);
         if is_hole(self.hold.watermark, first.entry) {
             return self.lost_range(first.entry).await;
         }
         self.store(unbroken(&envelopes)).await
+    }
+
+    /// Stores what was read: together with others, unless it fills a transaction alone.
+    async fn store_read(&mut self, envelopes: &[Envelope]) -> Result<Progress, Error> {
+        let Some(first) = envelopes.first() else { return Ok(Progress::Idle) };
+        if is_hole(self.hold.watermark, first.entry) {
+            return self.lost_range(first.entry).await;
+        }
+        let envelopes = unbroken(envelopes);
+        if self.has_backlog {
+            return self.store(envelopes).await;
+        }
+        match self.together.store(self.hold, envelopes.to_vec()).await {
+            Ended::Stored { parked } => {
+                self.note_stored(envelopes, parked);
+                self.publish(self.hold.watermark).await;
+                Ok(Progress::Worked)
+            }
+            Ended::Fenced => self.read_place().await,
+            Ended::Alone => self.store(envelopes).await,
+        }
     }
 
     /// Stores a batch; what some value in it makes impossible is bisected out and parked.
@@ -185,11 +220,7 @@ impl Persist {
         if !moved {
             return Ok(Stored::Fenced);
         }
-        write(&mut tx, &rows).await?;
-        effects::move_heads(&mut *tx, &rows.heads, &rows.newest).await?;
-        for parking in &rows.parked {
-            dead_letter::park(&mut *tx, parking).await?;
-        }
+        write_all(&mut tx, &rows).await?;
         tx.commit().await?;
         self.note_stored(envelopes, rows.parked.len());
         self.publish(last.entry).await;
@@ -244,6 +275,16 @@ impl Persist {
         self.look_first();
         Ok(Progress::Worked)
     }
+}
+
+/// Writes all that rows say. Repeating it changes nothing.
+pub(crate) async fn write_all(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), sqlx::Error> {
+    write(&mut *tx, rows).await?;
+    effects::move_heads(&mut *tx, &rows.heads, &rows.newest).await?;
+    for parking in &rows.parked {
+        dead_letter::park(&mut *tx, parking).await?;
+    }
+    Ok(())
 }
 
 /// Writes what rows say, all but the rooms' heads and what is parked. Repeating it changes nothing.

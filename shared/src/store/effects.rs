@@ -98,6 +98,16 @@ pub async fn insert_messages(tx: &mut PgConnection, rows: &[MessageRow]) -> Resu
     let (letters, others): (Vec<_>, Vec<_>) = inserted.iter().partition(|(room, _)| direct.contains(room));
     receipts::count_new(&mut *tx, &count(letters)).await?;
     let per_room = count(others.into_iter().map(|(room, _)| room));
+    if !per_room.is_empty() {
+        count_for_sessions(tx, &per_room).await?;
+    }
+    Ok(inserted.len() as u64)
+}
+
+async fn count_for_sessions(
+    tx: impl PgExecutor<'_>,
+    per_room: &HashMap<Uuid, i64>,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update hubbub.live_session s set total_messages = total_messages + new.count
          from unnest($1::uuid[], $2::bigint[]) as new (room, count) where s.room = new.room",
@@ -106,7 +116,7 @@ pub async fn insert_messages(tx: &mut PgConnection, rows: &[MessageRow]) -> Resu
     .bind(per_room.values().copied().collect::<Vec<_>>())
     .execute(tx)
     .await?;
-    Ok(inserted.len() as u64)
+    Ok(())
 }
 
 /// Brings likes to their state; answers how many were really given or taken back.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use crate::id::{BootId, EntryId, Partition};
 
@@ -46,6 +46,10 @@ fn id(partition: Partition) -> i16 {
 
 fn ids(partitions: impl IntoIterator<Item = Partition>) -> Vec<i16> {
     partitions.into_iter().map(id).collect()
+}
+
+fn partitions(ids: Vec<i16>) -> Vec<Partition> {
+    ids.into_iter().map(|id| Partition::numbered(u16::try_from(id).unwrap_or(0))).collect()
 }
 
 fn seconds(lease: Duration) -> f64 {
@@ -107,12 +111,15 @@ pub async fn claim(
     Ok(rows.into_iter().map(Hold::from).collect())
 }
 
-/// Prolongs leases; answers those that are still ours.
+/// Prolongs leases; answers those that are still ours. Rows are locked in the order of their ids, see [`advance_all`].
 pub async fn renew(pool: &PgPool, held: &[Hold], lease: Duration) -> Result<Vec<Partition>, sqlx::Error> {
     let still: Vec<i16> = sqlx::query_scalar(
-        "update hubbub.partition p
+        "with locked as materialized (
+             select id from hubbub.partition where id = any($1) order by id for no key update
+         )
+         update hubbub.partition p
          set lease_until = clock_timestamp() + make_interval(secs => $3)
-         from unnest($1::smallint[], $2::bigint[]) as held (id, fence)
+         from locked join unnest($1::smallint[], $2::bigint[]) as held (id, fence) on held.id = locked.id
          where p.id = held.id and p.fence = held.fence
          returning p.id",
     )
@@ -121,15 +128,18 @@ pub async fn renew(pool: &PgPool, held: &[Hold], lease: Duration) -> Result<Vec<
     .bind(seconds(lease))
     .fetch_all(pool)
     .await?;
-    Ok(still.into_iter().map(|id| Partition::numbered(u16::try_from(id).unwrap_or(0))).collect())
+    Ok(partitions(still))
 }
 
 /// Gives leases back.
 pub async fn release(pool: &PgPool, held: &[Hold]) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update hubbub.partition p
+        "with locked as materialized (
+             select id from hubbub.partition where id = any($1) order by id for no key update
+         )
+         update hubbub.partition p
          set lease_until = clock_timestamp(), owner = null
-         from unnest($1::smallint[], $2::bigint[]) as held (id, fence)
+         from locked join unnest($1::smallint[], $2::bigint[]) as held (id, fence) on held.id = locked.id
          where p.id = held.id and p.fence = held.fence",
     )
     .bind(ids(held.iter().map(|hold| hold.partition)))
@@ -164,6 +174,38 @@ pub async fn advance(executor: impl PgExecutor<'_>, hold: &Hold, new: EntryId) -
     .execute(executor)
     .await?;
     Ok(moved.rows_affected() == 1)
+}
+
+/// As [`advance`], for several partitions of one owner; answers those that were moved. Rows are locked in the order of
+/// their ids, as leases are renewed, so that neither waits for the other in a circle.
+pub async fn advance_all(
+    tx: &mut PgConnection,
+    moves: &[(Hold, EntryId)],
+) -> Result<Vec<Partition>, sqlx::Error> {
+    sqlx::query("select from hubbub.partition where id = any($1) order by id for no key update")
+        .bind(ids(moves.iter().map(|(hold, _)| hold.partition)))
+        .execute(&mut *tx)
+        .await?;
+    let epochs = |epoch: &dyn Fn(&(Hold, EntryId)) -> u32| -> Vec<i32> {
+        moves.iter().map(|one| i32::try_from(epoch(one)).unwrap_or(i32::MAX)).collect()
+    };
+    let moved: Vec<i16> = sqlx::query_scalar(
+        "update hubbub.partition p set epoch = new.epoch, watermark = new.watermark
+         from unnest($1::smallint[], $2::bigint[], $3::int[], $4::bigint[], $5::int[], $6::bigint[])
+              as new (id, fence, from_epoch, from_watermark, epoch, watermark)
+         where p.id = new.id and p.fence = new.fence and p.epoch = new.from_epoch
+           and p.watermark = new.from_watermark
+         returning p.id",
+    )
+    .bind(ids(moves.iter().map(|(hold, _)| hold.partition)))
+    .bind(moves.iter().map(|(hold, _)| hold.fence).collect::<Vec<_>>())
+    .bind(epochs(&|(hold, _)| hold.watermark.epoch))
+    .bind(moves.iter().map(|(hold, _)| i64::from(hold.watermark.pseq)).collect::<Vec<_>>())
+    .bind(epochs(&|(_, new)| new.epoch))
+    .bind(moves.iter().map(|(_, new)| i64::from(new.pseq)).collect::<Vec<_>>())
+    .fetch_all(tx)
+    .await?;
+    Ok(partitions(moved))
 }
 
 /// As [`advance`], and puts on record that the entries in between were lost.

@@ -100,6 +100,21 @@ impl Stage {
         }
     }
 
+    /// Another partition of the same servers.
+    #[must_use]
+    pub fn at(&self, partition: u16) -> Self {
+        Self {
+            partition: Partition::numbered(partition),
+            log: self.log.clone(),
+            pool: self.pool.clone(),
+            bus: self.bus.clone(),
+            log_url: self.log_url.clone(),
+            bus_url: self.bus_url.clone(),
+            database_url: self.database_url.clone(),
+            _shared: self._shared.clone(),
+        }
+    }
+
     /// The same log with other settings.
     pub async fn log_with(&self, retain: Duration, caps: Caps) -> Log {
         Log::connect(&self.log_url, PARTITIONS, retain, caps).await.expect("the log answers")

@@ -19,4 +19,5 @@ mod persister;
 mod poison;
 mod rollback;
 mod script;
+mod together;
 mod trim;

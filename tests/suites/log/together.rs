@@ -1,0 +1,128 @@
+//! Partitions of one owner that have something to store at the same time: one transaction, in which each keeps its own fence.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use harness::logs::{LEASE, Stage, somebody};
+use harness::servers::Database;
+use persister::{Persist, PostgresOffice};
+use shared::id::{BootId, Partition, RoomId};
+use shared::stream::{Office as _, Progress, Work as _};
+
+const PARTITIONS: std::ops::Range<u16> = 3..7;
+/// So often it is tried to store together; on a busy machine some partition may come too late for the others.
+const TRIES: usize = 50;
+
+/// An owner of four partitions with a room in each.
+struct Owner {
+    stages: Vec<Stage>,
+    works: Vec<Persist>,
+    rooms: Vec<RoomId>,
+}
+
+impl Owner {
+    async fn on(stage: &Stage) -> Owner {
+        let stages: Vec<Stage> = PARTITIONS.map(|number| stage.at(number)).collect();
+        let wanted: Vec<Partition> = stages.iter().map(|stage| stage.partition).collect();
+        let office = PostgresOffice::new(stage.log.clone(), stage.pool.clone(), LEASE);
+        let mut holds = office.claim(BootId::draw(), &wanted).await.expect("Postgres answers");
+        holds.sort_by_key(|hold| hold.partition);
+        let mut works: Vec<Persist> = holds.into_iter().map(|hold| office.begin(hold)).collect();
+        let mut rooms = Vec::new();
+        for (stage, work) in stages.iter().zip(&mut works) {
+            stage.let_open(work).await;
+            rooms.push(stage.room().await);
+        }
+        Owner { stages, works, rooms }
+    }
+
+    async fn says(&self, index: usize, text: &str) {
+        self.stages[index].producer().say_all(self.rooms[index], somebody(), &[text]).await;
+    }
+
+    /// All partitions take a turn at the same time.
+    async fn steps(&mut self) -> Vec<Progress> {
+        let turns = join_all(self.works.iter_mut().map(|work| work.step())).await;
+        turns.into_iter().map(|turn| turn.expect("the turn goes well")).collect()
+    }
+
+    async fn texts(&self, index: usize) -> Vec<String> {
+        self.stages[index].texts(self.rooms[index]).await
+    }
+
+    /// In how many transactions the messages with this text were stored.
+    async fn transactions_of(&self, text: &str) -> usize {
+        let found: Vec<String> =
+            sqlx::query_scalar("select xmin::text from hubbub.message where content = $1")
+                .bind(text)
+                .fetch_all(&self.stages[0].pool)
+                .await
+                .expect("Postgres answers");
+        assert_eq!(found.len(), self.stages.len(), "everything is stored once");
+        found.into_iter().collect::<BTreeSet<_>>().len()
+    }
+}
+
+#[tokio::test]
+async fn what_comes_at_the_same_time_is_stored_in_one_transaction() {
+    let (stage, _servers) = Stage::with_servers(Database::Shared).await;
+    let mut owner = Owner::on(&stage).await;
+    let mut fewest = usize::MAX;
+    for n in 0..TRIES {
+        let text = format!("round {n}");
+        for index in 0..owner.stages.len() {
+            owner.says(index, &text).await;
+        }
+        assert_eq!(owner.steps().await, [Progress::Worked; 4]);
+        fewest = fewest.min(owner.transactions_of(&text).await);
+        if fewest == 1 {
+            break;
+        }
+    }
+    assert_eq!(fewest, 1, "transactions for four partitions");
+    for stage in &owner.stages {
+        assert_eq!(stage.watermark().await, stage.newest().await);
+    }
+}
+
+#[tokio::test]
+async fn one_that_was_fenced_is_left_out_and_the_others_are_stored() {
+    let (stage, _servers) = Stage::with_servers(Database::Shared).await;
+    let mut owner = Owner::on(&stage).await;
+    owner.stages[1].lapse().await;
+    let mut successor = owner.stages[1].persister().await;
+    for index in 0..owner.stages.len() {
+        owner.says(index, "one").await;
+    }
+    assert_eq!(
+        owner.steps().await,
+        [Progress::Worked, Progress::LostLease, Progress::Worked, Progress::Worked]
+    );
+    for index in [0, 2, 3] {
+        assert_eq!(owner.texts(index).await, ["one"]);
+    }
+    assert!(owner.texts(1).await.is_empty());
+    owner.stages[1].store_all(&mut successor).await;
+    assert_eq!(owner.texts(1).await, ["one"]);
+}
+
+#[tokio::test]
+async fn poison_in_one_is_parked_there_and_harms_no_other() {
+    let (stage, _servers) = Stage::with_servers(Database::Shared).await;
+    let mut owner = Owner::on(&stage).await;
+    for index in 0..owner.stages.len() {
+        owner.says(index, "before").await;
+        owner.says(index, if index == 2 { "a\0b" } else { "fine" }).await;
+        owner.says(index, "after").await;
+    }
+    assert_eq!(owner.steps().await, [Progress::Worked; 4]);
+    for index in 0..owner.stages.len() {
+        let middle = if index == 2 { "unreadable" } else { "fine" };
+        assert_eq!(owner.texts(index).await, ["before", middle, "after"]);
+    }
+    let parked: Vec<i16> = sqlx::query_scalar("select partition from hubbub.dead_letter")
+        .fetch_all(&stage.pool)
+        .await
+        .expect("Postgres answers");
+    assert_eq!(parked, [5]);
+}
