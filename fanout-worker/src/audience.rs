@@ -16,25 +16,28 @@ fn topics_of(envelope: &Envelope) -> impl Iterator<Item = Topic> {
     envelope.room.map(Topic::Room).into_iter().chain(people)
 }
 
-/// One batch per node, each envelope at most once and in the order of the log. `routes` are the nodes that want each of
-/// `topics`.
+/// The nodes that want each topic.
+pub(crate) type Routes = BTreeMap<Topic, Vec<BootId>>;
+
+/// One batch per node, each envelope at most once and in the order of the log: for the nodes that want it by `routes`, but
+/// for those that have it because it was sent by `sent`.
 pub(crate) fn by_node(
     envelopes: &[Envelope],
-    topics: &[Topic],
-    routes: &[Vec<BootId>],
+    routes: &Routes,
+    sent: &Routes,
 ) -> BTreeMap<BootId, Vec<Notice>> {
-    let wanted: BTreeMap<Topic, &Vec<BootId>> = topics.iter().copied().zip(routes).collect();
     let mut batches: BTreeMap<BootId, Vec<Notice>> = BTreeMap::new();
     for envelope in envelopes {
-        let nodes: BTreeSet<BootId> = topics_of(envelope)
-            .filter_map(|topic| wanted.get(&topic))
-            .flat_map(|nodes| nodes.iter().copied())
-            .collect();
-        for node in nodes {
-            batches.entry(node).or_default().push(Notice::Envelope(envelope.clone()));
+        let have = nodes_of(envelope, sent);
+        for node in nodes_of(envelope, routes).difference(&have) {
+            batches.entry(*node).or_default().push(Notice::Envelope(envelope.clone()));
         }
     }
     batches
+}
+
+fn nodes_of(envelope: &Envelope, routes: &Routes) -> BTreeSet<BootId> {
+    topics_of(envelope).filter_map(|topic| routes.get(&topic)).flatten().copied().collect()
 }
 
 #[cfg(test)]
@@ -76,16 +79,14 @@ mod tests {
         ];
         let topics = topics(&envelopes);
         assert_eq!(topics.len(), 4);
-        let routes: Vec<Vec<BootId>> = topics
-            .iter()
-            .map(|topic| match topic {
-                Topic::Room(room) if *room == id(RoomId, 10) => vec![id(BootId, 1), id(BootId, 2)],
-                Topic::Person(person) if *person == id(AccountId, 20) => vec![id(BootId, 2)],
-                Topic::Person(_) => vec![id(BootId, 2), id(BootId, 3)],
-                Topic::Room(_) => vec![],
-            })
-            .collect();
-        let batches = by_node(&envelopes, &topics, &routes);
+        let nodes = |topic: Topic| match topic {
+            Topic::Room(room) if room == id(RoomId, 10) => vec![id(BootId, 1), id(BootId, 2)],
+            Topic::Person(person) if person == id(AccountId, 20) => vec![id(BootId, 2)],
+            Topic::Person(_) => vec![id(BootId, 2), id(BootId, 3)],
+            Topic::Room(_) => vec![],
+        };
+        let routes: Routes = topics.iter().map(|topic| (*topic, nodes(*topic))).collect();
+        let batches = by_node(&envelopes, &routes, &Routes::new());
         assert_eq!(heard(&batches, 1), [1, 4]);
         assert_eq!(heard(&batches, 2), [1, 2, 4]);
         assert_eq!(heard(&batches, 3), [2]);
@@ -95,32 +96,33 @@ mod tests {
     proptest! {
         /// Rooms and people are few, so that they meet.
         #[test]
-        fn who_wants_a_topic_gets_all_of_it_once_and_nothing_else(
+        fn who_wants_a_topic_gets_all_of_it_once_whatever_was_believed_before(
             entries in vec((prop::option::of(0..4_u128), vec(0..5_u128, 0..4)), 0..12),
             wanted in vec(btree_set(0..4_u128, 0..4), 20),
+            believed in vec(prop::option::of(btree_set(0..4_u128, 0..4)), 20),
         ) {
             let envelopes: Vec<Envelope> =
                 (1..).zip(&entries).map(|(pseq, (room, to))| envelope(pseq, *room, to)).collect();
             let topics = topics(&envelopes);
             prop_assert_eq!(topics.iter().collect::<BTreeSet<_>>().len(), topics.len(), "each topic once");
-            // A route may name a node twice: it is told by more than one key.
-            let routes: Vec<Vec<BootId>> = (0..topics.len())
-                .map(|topic| wanted[topic % wanted.len()].iter().chain(&wanted[0]).map(|n| id(BootId, *n)).collect())
-                .collect();
-            let batches = by_node(&envelopes, &topics, &routes);
+            let nodes = |of: &BTreeSet<u128>| of.iter().map(|n| id(BootId, *n)).collect::<Vec<_>>();
+            let routes: Routes = topics.iter().copied().zip(wanted.iter().map(nodes)).collect();
+            let believed: Routes =
+                topics.iter().zip(&believed).filter_map(|(topic, of)| Some((*topic, nodes(of.as_ref()?)))).collect();
+            let ahead = by_node(&envelopes, &believed, &Routes::new());
+            let rest = by_node(&envelopes, &routes, &believed);
             for node in 0..4 {
-                let wants = |topic: Topic| {
-                    let place = topics.iter().position(|known| *known == topic);
-                    place.is_some_and(|place| routes[place].contains(&id(BootId, node)))
-                };
-                let due: Vec<u32> = envelopes
-                    .iter()
-                    .filter(|envelope| topics_of(envelope).any(wants))
-                    .map(|envelope| envelope.entry.pseq)
-                    .collect();
-                prop_assert_eq!(heard(&batches, node), due);
+                let wants = |topic: Topic| routes.get(&topic).is_some_and(|nodes| nodes.contains(&id(BootId, node)));
+                let due = envelopes.iter().filter(|envelope| topics_of(envelope).any(wants));
+                let (first, second) = (heard(&ahead, node), heard(&rest, node));
+                prop_assert!(first.is_sorted() && second.is_sorted(), "in the order of the log");
+                prop_assert!(first.iter().all(|pseq| !second.contains(pseq)), "nothing twice");
+                let got: BTreeSet<u32> = first.into_iter().chain(second.iter().copied()).collect();
+                prop_assert!(due.clone().all(|envelope| got.contains(&envelope.entry.pseq)), "all that it wants");
+                let due: BTreeSet<u32> = due.map(|envelope| envelope.entry.pseq).collect();
+                prop_assert!(second.iter().all(|pseq| due.contains(pseq)), "nothing more once it is known");
             }
-            prop_assert!(batches.values().all(|batch| !batch.is_empty()), "nobody gets an empty batch");
+            prop_assert!(ahead.values().chain(rest.values()).all(|batch| !batch.is_empty()), "nobody gets an empty batch");
         }
     }
 }

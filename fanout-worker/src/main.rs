@@ -7,7 +7,7 @@ use shared::shutdown::Shutdown;
 use shared::telemetry;
 use tokio::net::TcpListener;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,

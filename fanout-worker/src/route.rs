@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use shared::Error;
 use shared::bus::{Bus, Delivery, Notice, Topic};
 use shared::event::Envelope;
 use shared::id::{BootId, EntryId, Partition};
 use shared::keys;
 use shared::stream::{Cursor, Log, Progress, Reading, Work, forget_lag};
+
+use crate::audience::{self, Routes};
 
 /// Entries that go out together.
 const BATCH: usize = 256;
@@ -23,6 +25,12 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// Failed turns after which nodes that take nothing are told to start anew.
 const TRIES_MAX: u32 = 10;
 
+/// Topics of which it is remembered who wanted them; past that all are forgotten.
+const ROUTES_MAX: usize = 4_096;
+
+/// What became of the batch for a node.
+type Sent = (BootId, Result<Delivery, Error>);
+
 /// The work on one partition.
 pub struct Fanout {
     log: Log,
@@ -34,6 +42,8 @@ pub struct Fanout {
     published_at: Instant,
     published: Option<EntryId>,
     failures: BTreeMap<BootId, u32>,
+    /// Who wanted what when it was last asked.
+    routes: Routes,
 }
 
 impl Fanout {
@@ -51,6 +61,7 @@ impl Fanout {
             published_at: now,
             published: None,
             failures: BTreeMap::new(),
+            routes: Routes::new(),
         }
     }
 
@@ -85,18 +96,41 @@ impl Fanout {
         Ok(Progress::Worked)
     }
 
+    /// Sends entries to who wanted their topics before, while it is asked who wants them now, and then to whoever came since:
+    /// what is asked after an entry was read names every node that has to hear of it, and a node that hears of more drops it.
     async fn hand_on(&mut self, envelopes: &[Envelope]) -> Result<(), Error> {
-        let topics = crate::audience::topics(envelopes);
-        let routes = self.bus.routes(&topics).await?;
-        let batches = crate::audience::by_node(envelopes, &topics, &routes);
-        let sent = join_all(batches.iter().map(|(node, batch)| self.bus.deliver(*node, batch))).await;
+        let topics = audience::topics(envelopes);
+        let known: Routes =
+            topics.iter().filter_map(|topic| Some((*topic, self.routes.get(topic)?.clone()))).collect();
+        let ahead = audience::by_node(envelopes, &known, &Routes::new());
+        let (sent, routes) = join(self.send(ahead), self.bus.routes(&topics)).await;
+        let routes: Routes = topics.iter().copied().zip(routes?).collect();
+        let rest = audience::by_node(envelopes, &routes, &known);
+        if self.routes.len() + routes.len() > ROUTES_MAX {
+            self.routes.clear();
+        }
+        self.routes.extend(routes);
+        self.look_at(sent, &topics).await?;
+        let sent = self.send(rest).await;
+        self.look_at(sent, &topics).await
+    }
+
+    /// Puts batches into the inboxes of their nodes, side by side.
+    async fn send(&self, batches: BTreeMap<BootId, Vec<Notice>>) -> Vec<Sent> {
+        let deliver = |(node, batch): (BootId, Vec<Notice>)| async move {
+            (node, self.bus.deliver(node, &batch).await)
+        };
+        join_all(batches.into_iter().map(deliver)).await
+    }
+
+    async fn look_at(&mut self, sent: Vec<Sent>, topics: &[Topic]) -> Result<(), Error> {
         let mut failed = None;
-        for (node, outcome) in batches.into_keys().zip(sent) {
+        for (node, outcome) in sent {
             match outcome {
                 Ok(Delivery::Taken) => {
                     self.failures.remove(&node);
                 }
-                Ok(Delivery::Gone) => self.forget(node, &topics).await?,
+                Ok(Delivery::Gone) => self.forget(node, topics).await?,
                 Err(error) => failed = self.excuse(node, error).await?.or(failed),
             }
         }
@@ -107,6 +141,9 @@ impl Fanout {
     async fn forget(&mut self, node: BootId, topics: &[Topic]) -> Result<(), Error> {
         self.failures.remove(&node);
         for topic in topics {
+            if let Some(nodes) = self.routes.get_mut(topic) {
+                nodes.retain(|known| *known != node);
+            }
             self.bus.unregister(*topic, node).await?;
         }
         Ok(())

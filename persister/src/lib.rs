@@ -1,10 +1,10 @@
 //! The persister: stores what the logs hold, in order, once. For the partitions it owns it also opens the log after every
 //! start of Redis, publishes how far Postgres has come, and trims what both have.
 
+mod group_commit;
 mod open;
 mod persist;
 mod row;
-mod together;
 
 pub mod commands;
 
@@ -21,23 +21,23 @@ use shared::telemetry::{Health, Metrics, serve_internal};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
+use group_commit::GroupCommit;
 pub use persist::Persist;
-use together::Together;
 
 /// Where the persister's leases are kept: with fence and watermark in one Postgres row per partition.
 pub struct PostgresOffice {
     log: Log,
     pool: PgPool,
     lease: Duration,
-    together: Together,
+    group: GroupCommit,
 }
 
 impl PostgresOffice {
     /// Gives out the partitions of `log`, each for `lease` at a time.
     #[must_use]
     pub fn new(log: Log, pool: PgPool, lease: Duration) -> Self {
-        let together = Together::of_many(pool.clone(), log.partitions());
-        Self { log, pool, lease, together }
+        let group = GroupCommit::of_many(pool.clone(), log.partitions());
+        Self { log, pool, lease, group }
     }
 }
 
@@ -72,7 +72,7 @@ impl Office for PostgresOffice {
     }
 
     fn begin(&self, hold: Hold) -> Persist {
-        Persist::among(self.log.clone(), self.pool.clone(), hold, self.together.clone())
+        Persist::among(self.log.clone(), self.pool.clone(), hold, self.group.clone())
     }
 }
 

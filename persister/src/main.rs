@@ -46,7 +46,7 @@ enum Epoch {
     Show,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Some(command) => obey(command).await,

@@ -14,8 +14,8 @@ use shared::stream::{Closing, Cursor, Log, Producer, Progress, Reading, Work, tr
 use shared::{Error, telemetry::names};
 use sqlx::{PgConnection, PgPool};
 
+use crate::group_commit::{Ended, GroupCommit};
 use crate::row::{self, Rows};
-use crate::together::{Ended, Together};
 
 /// Entries in one transaction at most.
 const BATCH: usize = 500;
@@ -39,7 +39,7 @@ pub struct Persist {
     pub(crate) cursor: Cursor,
     chores_at: Option<Instant>,
     swept_at: Option<Instant>,
-    together: Together,
+    group: GroupCommit,
     /// Whether the last read brought all that one transaction takes: then there is more, and nothing to wait for.
     has_backlog: bool,
     published: Option<EntryId>,
@@ -56,12 +56,12 @@ impl Persist {
     /// Begins where `hold` says that Postgres is, and stores by itself.
     #[must_use]
     pub fn new(log: Log, pool: PgPool, hold: Hold) -> Self {
-        let together = Together::of_one(pool.clone(), log.partitions());
-        Self::among(log, pool, hold, together)
+        let group = GroupCommit::of_one(pool.clone(), log.partitions());
+        Self::among(log, pool, hold, group)
     }
 
     /// Begins where `hold` says that Postgres is, and stores together with others.
-    pub(crate) fn among(log: Log, pool: PgPool, hold: Hold, together: Together) -> Self {
+    pub(crate) fn among(log: Log, pool: PgPool, hold: Hold, group: GroupCommit) -> Self {
         let cursor = log.cursor(hold.partition, hold.watermark);
         Self {
             log,
@@ -70,7 +70,7 @@ impl Persist {
             cursor,
             chores_at: None,
             swept_at: None,
-            together,
+            group,
             has_backlog: false,
             published: None,
             closing: None,
@@ -87,14 +87,14 @@ impl Persist {
             return Ok(Progress::LostLease);
         }
         if !self.has_backlog {
-            self.together.due().await;
+            self.group.due().await;
         }
         let mut envelopes = self.cursor.read(Reading::Blocking(WAIT), BATCH).await?;
         if envelopes.is_empty() {
             self.has_backlog = false;
             return Ok(Progress::Idle);
         }
-        if envelopes.len() < BATCH && self.together.due().await {
+        if envelopes.len() < BATCH && self.group.due().await {
             envelopes = self.cursor.read(Reading::Now, BATCH).await?;
         }
         self.has_backlog = envelopes.len() == BATCH;
@@ -161,7 +161,7 @@ impl Persist {
         if self.has_backlog {
             return self.store(envelopes).await;
         }
-        match self.together.store(self.hold, envelopes.to_vec()).await {
+        match self.group.store(self.hold, envelopes.to_vec()).await {
             Ended::Stored { parked } => {
                 self.note_stored(envelopes, parked);
                 self.publish(self.hold.watermark).await;

@@ -140,13 +140,7 @@ impl Visit {
             Some(entry) => self.app.hub.take_in(&self.app, entry),
             None => {
                 let sent = FrameOut::sent_before(receipt.id, room, receipt.position, nonce.as_str());
-                self.app.hub.answer(
-                    &self.app,
-                    &self.connection,
-                    room,
-                    receipt.position,
-                    frame_of(&sent),
-                );
+                self.app.hub.answer(&self.app, &self.connection, room, receipt.position, frame_of(&sent));
             }
         }
         Ok(())

@@ -27,7 +27,7 @@ const GATHER: Duration = Duration::from_millis(2);
 
 /// The transactions that an owner's partitions have in common.
 #[derive(Clone)]
-pub(crate) struct Together(Arc<Shared>);
+pub(crate) struct GroupCommit(Arc<Shared>);
 
 struct Shared {
     pool: PgPool,
@@ -58,7 +58,7 @@ pub(crate) enum Ended {
     Alone,
 }
 
-impl Together {
+impl GroupCommit {
     /// For all partitions of an owner.
     pub(crate) fn of_many(pool: PgPool, partitions: u16) -> Self {
         Self::new(pool, partitions, true)
