@@ -6,8 +6,11 @@ use futures_util::future::join_all;
 use harness::logs::{LEASE, Stage, somebody};
 use harness::servers::Database;
 use persister::{Persist, PostgresOffice};
-use shared::id::{BootId, Partition, RoomId};
+use shared::id::{BootId, EntryId, Partition, RoomId};
+use shared::store::partitions::Hold;
 use shared::stream::{Office as _, Progress, Work as _};
+
+use super::poison::plant_trouble;
 
 const PARTITIONS: std::ops::Range<u16> = 3..7;
 /// So often it is tried to store together; on a busy machine some partition may come too late for the others.
@@ -16,6 +19,8 @@ const TRIES: usize = 50;
 /// An owner of four partitions with a room in each.
 struct Owner {
     stages: Vec<Stage>,
+    /// What it was given, with the places at which the partitions were then.
+    holds: Vec<Hold>,
     works: Vec<Persist>,
     rooms: Vec<RoomId>,
 }
@@ -27,13 +32,20 @@ impl Owner {
         let office = PostgresOffice::new(stage.log.clone(), stage.pool.clone(), LEASE);
         let mut holds = office.claim(BootId::draw(), &wanted).await.expect("Postgres answers");
         holds.sort_by_key(|hold| hold.partition);
-        let mut works: Vec<Persist> = holds.into_iter().map(|hold| office.begin(hold)).collect();
+        let mut works: Vec<Persist> = holds.iter().map(|hold| office.begin(*hold)).collect();
         let mut rooms = Vec::new();
         for (stage, work) in stages.iter().zip(&mut works) {
             stage.let_open(work).await;
             rooms.push(stage.room().await);
         }
-        Owner { stages, works, rooms }
+        Owner { stages, holds, works, rooms }
+    }
+
+    /// Lets the same owner go on from what it was given, as if it had not heard of anything since.
+    fn forgets_its_places(&mut self) {
+        let (log, pool) = (self.stages[0].log.clone(), self.stages[0].pool.clone());
+        let office = PostgresOffice::new(log, pool, LEASE);
+        self.works = self.holds.iter().map(|hold| office.begin(*hold)).collect();
     }
 
     async fn says(&self, index: usize, text: &str) {
@@ -107,12 +119,61 @@ async fn one_that_was_fenced_is_left_out_and_the_others_are_stored() {
 }
 
 #[tokio::test]
-async fn poison_in_one_is_parked_there_and_harms_no_other() {
+async fn a_session_that_ends_before_its_commit_takes_all_watermarks_back_with_it() {
     let (stage, _servers) = Stage::with_servers(Database::Shared).await;
     let mut owner = Owner::on(&stage).await;
     for index in 0..owner.stages.len() {
+        owner.says(index, "one").await;
+    }
+    let stages: Vec<Stage> = PARTITIONS.map(|number| stage.at(number)).collect();
+    let before: Vec<EntryId> = join_all(stages.iter().map(Stage::watermark)).await;
+    let mut wall = stage.wall().await;
+    let ended = async {
+        let session = wall.stops_somebody().await;
+        wall.ends(session).await;
+        // Whoever tries again waits behind the wall too.
+        while wall.stops_somebody().await == session {}
+        let now: Vec<EntryId> = join_all(stages.iter().map(Stage::watermark)).await;
+        assert_eq!(now, before, "nothing is stored, and no watermark says so");
+        wall.falls().await;
+    };
+    let (turns, ()) = tokio::join!(owner.steps(), ended);
+    assert_eq!(turns, [Progress::Worked; 4]);
+    for index in 0..owner.stages.len() {
+        assert_eq!(owner.texts(index).await, ["one"]);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_never_read_is_found_in_the_rows() {
+    let (stage, _servers) = Stage::with_servers(Database::Shared).await;
+    let mut owner = Owner::on(&stage).await;
+    for text in ["one", "two"] {
+        for index in 0..owner.stages.len() {
+            owner.says(index, text).await;
+        }
+        if text == "one" {
+            assert_eq!(owner.steps().await, [Progress::Worked; 4]);
+            owner.forgets_its_places();
+        }
+    }
+    // The first turn finds that the rows have moved, the second goes on from there.
+    for _ in 0..2 {
+        assert_eq!(owner.steps().await, [Progress::Worked; 4]);
+    }
+    for index in 0..owner.stages.len() {
+        assert_eq!(owner.texts(index).await, ["one", "two"]);
+    }
+}
+
+#[tokio::test]
+async fn poison_in_one_is_parked_there_and_harms_no_other() {
+    let (stage, _servers) = Stage::with_servers(Database::Shared).await;
+    plant_trouble(&stage).await;
+    let mut owner = Owner::on(&stage).await;
+    for index in 0..owner.stages.len() {
         owner.says(index, "before").await;
-        owner.says(index, if index == 2 { "a\0b" } else { "fine" }).await;
+        owner.says(index, if index == 2 { "22P02" } else { "fine" }).await;
         owner.says(index, "after").await;
     }
     assert_eq!(owner.steps().await, [Progress::Worked; 4]);

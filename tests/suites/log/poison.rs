@@ -139,7 +139,7 @@ async fn a_dead_letter_can_be_listed_shown_and_redriven_into_its_place() {
 /// Makes Postgres run into real trouble over a text that names it. Of the SQLSTATEs that a value can cause, our own schema
 /// and statements can be brought to raise 22021 alone, which needs no help; these three it raises in a trigger, inside the
 /// statement that inserts.
-async fn plant_trouble(stage: &Stage) {
+pub(super) async fn plant_trouble(stage: &Stage) {
     for statement in [
         "create function hubbub.dig(depth integer) returns integer language plpgsql as
          $$ begin return hubbub.dig(depth + 1); end $$",
