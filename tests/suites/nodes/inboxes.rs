@@ -182,6 +182,9 @@ async fn a_route_that_was_lost_is_said_again() {
     let route = keys::room_route(stack.live_room().await);
     let mut redis = bus(&stack).await;
     redis::cmd("DEL").arg(route).exec_async(&mut redis).await.expect("the bus answers");
+    // The fan-out worker sends to whom it knew while it asks, and then it knows.
+    ana.says("in passing").await;
+    assert_eq!(socket.hears(1).await, ["in passing"]);
     ana.says("unheard at first").await;
     assert_eq!(socket.hears(1).await, ["unheard at first"]);
     ana.says("after").await;
