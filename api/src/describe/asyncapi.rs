@@ -62,8 +62,8 @@ fn live_chat_channel() -> Channel {
         description: "Opened by an upgrade request with a token. Refused before the upgrade with 401 (token), 403 \
             (origin, or the session is over), 404 (no such session), 422 (malformed `after`) or 429 (too many). Close \
             codes: 1012 the node is stopping or lacks something that you missed, and 4408 you read too slowly (come \
-            back and resume), 1009 a message over 64 KiB, 4401 the token ended, 4403 the session is over, 4404 no such \
-            session.",
+            back and resume), 1009 a message over 64 KiB, 1011 a store was away when you came, 4401 the \
+            token ended or the account was closed, 4403 the session is over, 4404 no such session.",
         parameters: json!({"session_id": {"description": "`session.id` of GET /live-chat/status"}}),
         query: query(json!({
             "after": {
@@ -85,13 +85,15 @@ fn friends_channel() -> Channel {
         description: "Opened by an upgrade request with a token. Refused before the upgrade with 401 (token), 403 \
             (origin, or the account is closed) or 429 (too many). Close codes: 1012 the node is stopping or lacks \
             something that you missed, and 4408 you read too slowly (come back and resume), 1009 a message over 64 KiB, \
-            4401 the token ended.",
+            1011 a store was away when you came, 4401 the token ended or the account was closed, 4403 (with `close_codes`) \
+            the account is closed.",
         parameters: json!({}),
         query: query(json!({
             "resume": {
                 "type": "string",
                 "enum": ["1"],
-                "description": "Your first frame will be resume, within five seconds; until then nothing is told",
+                "description": "Your first frame will be resume, within five seconds; until then nothing \
+                    that happens in rooms is told",
             },
         })),
         said: messages(&friends::FrameIn::schema()),

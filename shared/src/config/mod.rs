@@ -71,7 +71,7 @@ pub struct Common {
     pub log_max_entries: u64,
     /// `LOG_MAX_BYTES`: bytes of one partition's retained entries at which new sends are refused.
     pub log_max_bytes: u64,
-    /// `DRAIN_SECS`: how long a process that was told to stop may take to say goodbye.
+    /// `DRAIN_SECS`: over how long a stopping api node spreads the closing of its sockets.
     pub drain: Duration,
     /// `LOG_FORMAT`: JSON in production, human in development.
     pub log_format: LogFormat,
@@ -79,7 +79,7 @@ pub struct Common {
     pub log_filter: String,
     /// `INTERNAL_LISTEN`: /livez, /readyz, /metrics. Any free loopback port unless the service has a default.
     pub internal_listen: SocketAddr,
-    /// `INTERNAL_URL`: under which address other nodes reach that listener.
+    /// `INTERNAL_URL`: under which address other nodes reach that listener. Nothing asks for it yet.
     pub internal_url: Option<String>,
     /// `INTERNAL_SECRET`: what the callers of that listener show.
     pub internal_secret: Option<Secret>,
