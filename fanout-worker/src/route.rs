@@ -194,13 +194,7 @@ impl Fanout {
 /// Whether entries are missing before or among those that were read.
 fn has_hole(at: EntryId, envelopes: &[Envelope]) -> bool {
     let places = envelopes.iter().map(|envelope| envelope.entry);
-    std::iter::once(at).chain(places.clone()).zip(places).any(|(last, next)| is_hole(last, next))
-}
-
-/// Whether entries are missing between two places. An epoch may end anywhere, so its first entry
-/// follows upon anything.
-fn is_hole(at: EntryId, first: EntryId) -> bool {
-    first != at.next() && !(first.epoch > at.epoch && first.pseq == 1)
+    std::iter::once(at).chain(places.clone()).zip(places).any(|(last, next)| !last.is_followed_by(next))
 }
 
 impl Drop for Fanout {
@@ -221,20 +215,5 @@ impl Work for Fanout {
         let outcome = self.turn(&mut cursor).await;
         self.cursor = Some(cursor);
         outcome
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hole_is_told_from_a_new_epoch() {
-        let entry = |epoch, pseq| EntryId { epoch, pseq };
-        assert!(!is_hole(entry(1, 4), entry(1, 5)));
-        assert!(is_hole(entry(1, 4), entry(1, 6)));
-        assert!(!is_hole(entry(1, 4), entry(2, 1)));
-        assert!(is_hole(entry(1, 4), entry(2, 2)));
-        assert!(!is_hole(entry(0, 0), entry(1, 1)));
     }
 }

@@ -46,7 +46,8 @@ pub async fn redrive(
 ) -> Result<String, Error> {
     let letter = find(pool, partition, entry).await?;
     let envelopes = [letter.envelope.clone()];
-    let rows = row::rows(&envelopes, partition_count);
+    let mut rows = row::rows(&envelopes, partition_count);
+    rows.amendments.extend(letter.amendment.clone());
     if let Some(parking) = rows.parked.first() {
         return Err(Error::bug(format!("this release can't read it either: {}", parking.reason)));
     }

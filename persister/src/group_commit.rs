@@ -3,16 +3,18 @@
 //!
 //! Promise: a partition's entries are stored together with its own watermark or not at all, whoever else is in the transaction.
 //! Each fence is checked for itself, and what is fenced is left out. When the transaction fails, whatever the reason, nothing of
-//! it is stored, and each partition stores by itself and finds out whose fault it was.
+//! it is stored, and each partition stores by itself and finds out whose fault it was. It fails soon: a lock that somebody
+//! holds and a connection that leads nowhere any more hold up one partition at most.
 
-use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use shared::event::Envelope;
-use shared::id::{EntryId, Partition};
+use shared::id::EntryId;
 use shared::store;
 use shared::store::partitions::{self, Hold};
+use shared::telemetry::names;
 use sqlx::PgPool;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
@@ -21,24 +23,27 @@ use crate::row;
 
 /// Transactions begin so far apart, unless a backlog fills them: one entry costs Postgres as much as many together. The
 /// first entry after a pause is stored at once, and none waits longer than a third of what is promised for a busy log.
-const APART: Duration = Duration::from_millis(50);
+pub(crate) const APART: Duration = Duration::from_millis(50);
 /// Partitions that waited for the same moment take so long, at most, to read what they have: the first waits for the others.
 const GATHER: Duration = Duration::from_millis(2);
+/// Longer than the server lets any of its statements take: by then nobody answers at the other end.
+const WITHIN: Duration = Duration::from_secs(5);
 
 /// The transactions that an owner's partitions have in common.
 #[derive(Clone)]
-pub(crate) struct GroupCommit(Arc<Shared>);
+pub struct GroupCommit(Arc<Shared>);
 
 struct Shared {
     pool: PgPool,
     partitions: u16,
-    /// Whether there are others to be waited for.
-    has_others: bool,
+    apart: Duration,
     waiting: Mutex<Vec<Batch>>,
     /// Held by the one that stores for all.
     turn: tokio::sync::Mutex<()>,
     /// When the last transaction began.
     begun: Mutex<Option<Instant>>,
+    /// Whether the last one that was shared failed.
+    failing: AtomicBool,
 }
 
 /// What one partition has to store.
@@ -59,32 +64,24 @@ pub(crate) enum Ended {
 }
 
 impl GroupCommit {
-    /// For all partitions of an owner.
-    pub(crate) fn of_many(pool: PgPool, partitions: u16) -> Self {
-        Self::new(pool, partitions, true)
-    }
-
-    /// For a partition by itself.
-    pub(crate) fn of_one(pool: PgPool, partitions: u16) -> Self {
-        Self::new(pool, partitions, false)
-    }
-
-    fn new(pool: PgPool, partitions: u16, has_others: bool) -> Self {
+    /// For the partitions that one owner has of `partitions`, with transactions that begin `apart` from each other.
+    #[must_use]
+    pub fn new(pool: PgPool, partitions: u16, apart: Duration) -> Self {
         Self(Arc::new(Shared {
             pool,
             partitions,
-            has_others,
+            apart,
             waiting: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             begun: Mutex::default(),
+            failing: AtomicBool::new(false),
         }))
     }
 
-    /// Waits until a transaction may begin; whether that took any time. A partition by itself waits once for each, so that a
-    /// turn after one that was cut off is not held up again.
+    /// Waits until a transaction may begin; whether that took any time.
     pub(crate) async fn due(&self) -> bool {
-        let begun = if self.0.has_others { *self.begun() } else { self.begun().take() };
-        let Some(due) = begun.map(|at| at + APART).filter(|due| *due > Instant::now()) else { return false };
+        let due = self.begun().map(|at| at + self.0.apart);
+        let Some(due) = due.filter(|due| *due > Instant::now()) else { return false };
         tokio::time::sleep_until(due.into()).await;
         true
     }
@@ -100,9 +97,7 @@ impl GroupCommit {
             Err(TryRecvError::Closed) => return Ended::Alone,
             Err(TryRecvError::Empty) => {}
         }
-        if self.0.has_others {
-            tokio::time::sleep(GATHER).await;
-        }
+        tokio::time::sleep(GATHER.min(self.0.apart)).await;
         self.store_waiting().await;
         ended.try_recv().unwrap_or(Ended::Alone)
     }
@@ -112,33 +107,54 @@ impl GroupCommit {
         // Nobody waits any more for a turn that was cut off; what it read is read again.
         batches.retain(|batch| !batch.done.is_closed());
         *self.begun() = Some(Instant::now());
-        let stored = if batches.len() > 1 { self.write(&batches).await } else { Ok(None) };
-        let stored = stored.unwrap_or_else(|error| {
-            tracing::debug!(%error, "partitions can't be stored together");
-            None
-        });
-        for batch in batches {
-            let ended = match &stored {
-                Some(stored) => stored.ended(batch.hold.partition),
-                None => Ended::Alone,
-            };
+        let ended = if batches.len() > 1 { self.store_together(&batches).await } else { None };
+        let ended = ended.unwrap_or_else(|| batches.iter().map(|_| Ended::Alone).collect());
+        for (batch, ended) in batches.into_iter().zip(ended) {
             // Whoever was dropped meanwhile reads its place anew.
             let _ = batch.done.send(ended);
         }
     }
 
-    async fn write(&self, batches: &[Batch]) -> Result<Option<Stored>, sqlx::Error> {
-        let moves: Vec<(Hold, EntryId)> =
-            batches.iter().filter_map(|batch| Some((batch.hold, batch.envelopes.last()?.entry))).collect();
-        let mut tx = store::begin(&self.0.pool).await?;
-        let moved: HashSet<Partition> = partitions::advance_all(&mut tx, &moves).await?.into_iter().collect();
-        let ours = batches.iter().filter(|batch| moved.contains(&batch.hold.partition));
-        let envelopes: Vec<Envelope> = ours.flat_map(|batch| batch.envelopes.iter().cloned()).collect();
+    /// What became of each batch; nothing when they could not be stored together.
+    async fn store_together(&self, batches: &[Batch]) -> Option<Vec<Ended>> {
+        let outcome = match tokio::time::timeout(WITHIN, self.write(batches)).await {
+            Ok(Ok(ended)) => {
+                metrics::counter!(names::SHARED_TRANSACTIONS, "outcome" => "ok").increment(1);
+                self.0.failing.store(false, Ordering::Relaxed);
+                return Some(ended);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(elapsed) => elapsed.to_string(),
+        };
+        metrics::counter!(names::SHARED_TRANSACTIONS, "outcome" => "failed").increment(1);
+        if !self.0.failing.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                partitions = batches.len(),
+                error = outcome,
+                "can't be stored together; each partition tries alone"
+            );
+        }
+        None
+    }
+
+    async fn write(&self, batches: &[Batch]) -> Result<Vec<Ended>, sqlx::Error> {
+        let place = |batch: &Batch| batch.envelopes.last().map_or(batch.hold.watermark, |last| last.entry);
+        let moves: Vec<(Hold, EntryId)> = batches.iter().map(|batch| (batch.hold, place(batch))).collect();
+        let mut tx = store::begin_impatient(&self.0.pool).await?;
+        let moved = partitions::advance_all(&mut tx, &moves).await?;
+        let ours = batches.iter().zip(&moved).filter(|(_, moved)| **moved);
+        let envelopes: Vec<Envelope> = ours.flat_map(|(batch, _)| batch.envelopes.iter().cloned()).collect();
         let rows = row::rows(&envelopes, self.0.partitions);
         persist::write_all(&mut tx, &rows).await?;
         tx.commit().await?;
-        let parked = rows.parked.iter().map(|parking| parking.envelope.partition).collect();
-        Ok(Some(Stored { moved, parked }))
+        let parked = |hold: &Hold| {
+            rows.parked.iter().filter(|parking| parking.envelope.partition == hold.partition).count()
+        };
+        let ended = |(batch, moved): (&Batch, &bool)| match moved {
+            true => Ended::Stored { parked: parked(&batch.hold) },
+            false => Ended::Fenced,
+        };
+        Ok(batches.iter().zip(&moved).map(ended).collect())
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Batch>> {
@@ -147,22 +163,5 @@ impl GroupCommit {
 
     fn begun(&self) -> MutexGuard<'_, Option<Instant>> {
         self.0.begun.lock().expect("nothing panics while it holds this lock")
-    }
-}
-
-/// What one transaction did.
-struct Stored {
-    moved: HashSet<Partition>,
-    /// The partition of each entry that was parked.
-    parked: Vec<Partition>,
-}
-
-impl Stored {
-    fn ended(&self, partition: Partition) -> Ended {
-        if self.moved.contains(&partition) {
-            Ended::Stored { parked: self.parked.iter().filter(|parked| **parked == partition).count() }
-        } else {
-            Ended::Fenced
-        }
     }
 }

@@ -21,7 +21,7 @@ use shared::telemetry::{Health, Metrics, serve_internal};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
-use group_commit::GroupCommit;
+pub use group_commit::GroupCommit;
 pub use persist::Persist;
 
 /// Where the persister's leases are kept: with fence and watermark in one Postgres row per partition.
@@ -36,7 +36,7 @@ impl PostgresOffice {
     /// Gives out the partitions of `log`, each for `lease` at a time.
     #[must_use]
     pub fn new(log: Log, pool: PgPool, lease: Duration) -> Self {
-        let group = GroupCommit::of_many(pool.clone(), log.partitions());
+        let group = GroupCommit::new(pool.clone(), log.partitions(), group_commit::APART);
         Self { log, pool, lease, group }
     }
 }
@@ -72,7 +72,7 @@ impl Office for PostgresOffice {
     }
 
     fn begin(&self, hold: Hold) -> Persist {
-        Persist::among(self.log.clone(), self.pool.clone(), hold, self.group.clone())
+        Persist::new(self.log.clone(), self.pool.clone(), hold, self.group.clone())
     }
 }
 

@@ -6,12 +6,17 @@
 //! its fence and its old value, the opening by the closing that it must follow upon. An owner that was paused halfway can
 //! neither open a partition that its successor has begun to open, nor let anything in that the successor would not read.
 
+use std::time::Duration;
+
 use shared::Error;
 use shared::id::EntryId;
 use shared::store::partitions;
 use shared::stream::{Progress, State};
 
 use crate::persist::Persist;
+
+/// By how much a sender's clock may be ahead for its retries to be known also when the log forgot that it was.
+const CLOCKS_AHEAD: Duration = Duration::from_secs(60);
 
 impl Persist {
     /// Brings the log and Postgres to one epoch, after `state` showed that they are not in one or that the log is closed.
@@ -24,6 +29,9 @@ impl Persist {
     }
 
     async fn open(&mut self, state: &State) -> Result<Progress, Error> {
+        // A log that lacks what is stored has lost its end, and with it whose clocks were ahead.
+        let reached = EntryId { epoch: state.epoch.unwrap_or(0), pseq: state.head };
+        let doubt = if reached < self.hold.watermark { CLOCKS_AHEAD } else { Duration::ZERO };
         self.close().await?;
         if self.store_survivors().await? == Progress::LostLease {
             return Ok(Progress::LostLease);
@@ -36,7 +44,7 @@ impl Persist {
         self.hold.watermark = opened;
         self.cursor.at = opened;
         let closing = self.closing.take().expect("the opening began with closing");
-        if self.log.open(&closing, epoch).await? {
+        if self.log.open(&closing, epoch, doubt).await? {
             tracing::info!(partition = self.hold.partition.number(), epoch, "log opened");
             Ok(Progress::Worked)
         } else {
@@ -95,9 +103,7 @@ impl Persist {
             return Ok(Progress::LostLease);
         }
         if row.watermark != self.hold.watermark {
-            self.hold.watermark = row.watermark;
-            self.cursor.at = row.watermark;
-            return Ok(Progress::Worked);
+            return self.read_place().await;
         }
         self.close().await?;
         let before = EntryId { epoch: found.epoch, pseq: found.pseq - 1 };

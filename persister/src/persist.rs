@@ -13,6 +13,7 @@ use shared::stream::dead_letter::{self, Verdict};
 use shared::stream::{Closing, Cursor, Log, Producer, Progress, Reading, Work, trim};
 use shared::{Error, telemetry::names};
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use crate::group_commit::{Ended, GroupCommit};
 use crate::row::{self, Rows};
@@ -28,7 +29,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// A change that is older than this in the outbox was left there by a crash: a request appends its own at once, and gives
 /// up after two seconds.
 const LEFT_BEHIND_SECS: f64 = 5.0;
-/// Rooms that one sweep looks at.
+/// Rooms that a sweep asks for at once.
 const SWEPT_ROOMS: i64 = 100;
 
 /// The work on one partition.
@@ -46,22 +47,16 @@ pub struct Persist {
     pub(crate) closing: Option<Closing>,
 }
 
-/// How a transaction ended when it did not fail.
-enum Stored {
-    Done,
+/// How a partition's own transaction ended when it did not fail.
+enum Outcome {
+    Stored,
     Fenced,
 }
 
 impl Persist {
-    /// Begins where `hold` says that Postgres is, and stores by itself.
+    /// Begins where `hold` says that Postgres is, and stores together with whoever else is in `group`.
     #[must_use]
-    pub fn new(log: Log, pool: PgPool, hold: Hold) -> Self {
-        let group = GroupCommit::of_one(pool.clone(), log.partitions());
-        Self::among(log, pool, hold, group)
-    }
-
-    /// Begins where `hold` says that Postgres is, and stores together with others.
-    pub(crate) fn among(log: Log, pool: PgPool, hold: Hold, group: GroupCommit) -> Self {
+    pub fn new(log: Log, pool: PgPool, hold: Hold, group: GroupCommit) -> Self {
         let cursor = log.cursor(hold.partition, hold.watermark);
         Self {
             log,
@@ -120,7 +115,10 @@ impl Persist {
         }
         trim(&self.log, self.hold.partition).await?;
         if self.swept_at.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
-            self.sweep(LEFT_BEHIND_SECS).await?;
+            // What can't be logged now holds up nothing that can be stored.
+            if let Err(error) = self.sweep(LEFT_BEHIND_SECS).await {
+                tracing::warn!(partition = self.hold.partition.number(), %error, "left changes of members could not be logged");
+            }
             self.swept_at = Some(Instant::now());
         }
         self.chores_at = Some(Instant::now());
@@ -132,20 +130,24 @@ impl Persist {
     /// # Errors
     /// `Unavailable` while a store is away; the next sweep goes on.
     pub async fn sweep(&self, older_than: f64) -> Result<(), Error> {
-        let rooms = membership::left_behind(&self.pool, older_than, SWEPT_ROOMS).await?;
         let producer = Producer::new(self.log.clone(), self.pool.clone());
         let ours = |room: &RoomId| Partition::of(*room, self.log.partitions()) == self.hold.partition;
-        for room in rooms.into_iter().filter(ours) {
-            producer.log_changes(room).await?;
+        let mut after = RoomId(Uuid::nil());
+        loop {
+            let rooms = membership::left_behind(&self.pool, older_than, after, SWEPT_ROOMS).await?;
+            let Some(last) = rooms.last().copied() else { return Ok(()) };
+            for room in rooms.into_iter().filter(ours) {
+                producer.log_changes(room).await?;
+            }
+            after = last;
         }
-        Ok(())
     }
 
     /// Reads and stores one batch of what is there, by itself.
     pub(crate) async fn store_some(&mut self) -> Result<Progress, Error> {
         let envelopes = self.cursor.read(Reading::Now, BATCH).await?;
         let Some(first) = envelopes.first() else { return Ok(Progress::Idle) };
-        if is_hole(self.hold.watermark, first.entry) {
+        if !self.hold.watermark.is_followed_by(first.entry) {
             return self.lost_range(first.entry).await;
         }
         self.store(unbroken(&envelopes)).await
@@ -154,7 +156,7 @@ impl Persist {
     /// Stores what was read: together with others, unless it fills a transaction alone.
     async fn store_read(&mut self, envelopes: &[Envelope]) -> Result<Progress, Error> {
         let Some(first) = envelopes.first() else { return Ok(Progress::Idle) };
-        if is_hole(self.hold.watermark, first.entry) {
+        if !self.hold.watermark.is_followed_by(first.entry) {
             return self.lost_range(first.entry).await;
         }
         let envelopes = unbroken(envelopes);
@@ -191,16 +193,16 @@ impl Persist {
                         return Err(error.into());
                     }
                 },
-                Ok(stored) => stored,
+                Ok(outcome) => outcome,
             };
-            if let Stored::Fenced = outcome {
+            if let Outcome::Fenced = outcome {
                 return self.read_place().await;
             }
         }
         Ok(Progress::Worked)
     }
 
-    async fn park(&mut self, envelope: &Envelope, error: &sqlx::Error) -> Result<Stored, Error> {
+    async fn park(&mut self, envelope: &Envelope, error: &sqlx::Error) -> Result<Outcome, Error> {
         let state = error
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code)
@@ -209,8 +211,8 @@ impl Persist {
         Ok(self.store_rows(std::slice::from_ref(envelope), rows).await?)
     }
 
-    async fn store_rows(&mut self, envelopes: &[Envelope], rows: Rows<'_>) -> Result<Stored, sqlx::Error> {
-        let Some(last) = envelopes.last() else { return Ok(Stored::Done) };
+    async fn store_rows(&mut self, envelopes: &[Envelope], rows: Rows<'_>) -> Result<Outcome, sqlx::Error> {
+        let Some(last) = envelopes.last() else { return Ok(Outcome::Stored) };
         let mut tx = store::begin(&self.pool).await?;
         let moved = if Bug::WatermarkApart.is_planted() {
             partitions::advance(&self.pool, &self.hold, last.entry).await?
@@ -218,13 +220,13 @@ impl Persist {
             partitions::advance(&mut *tx, &self.hold, last.entry).await?
         };
         if !moved {
-            return Ok(Stored::Fenced);
+            return Ok(Outcome::Fenced);
         }
         write_all(&mut tx, &rows).await?;
         tx.commit().await?;
         self.note_stored(envelopes, rows.parked.len());
         self.publish(last.entry).await;
-        Ok(Stored::Done)
+        Ok(Outcome::Stored)
     }
 
     fn note_stored(&mut self, envelopes: &[Envelope], parked: usize) {
@@ -264,7 +266,7 @@ impl Persist {
 
     /// Goes on where the row says that Postgres is. A watermark that is not where it was left, under our own fence, is the
     /// work of a COMMIT whose answer was never read.
-    async fn read_place(&mut self) -> Result<Progress, Error> {
+    pub(crate) async fn read_place(&mut self) -> Result<Progress, Error> {
         let row = partitions::read(&self.pool, self.hold.partition).await?;
         if row.fence != self.hold.fence {
             return Ok(Progress::LostLease);
@@ -280,6 +282,7 @@ impl Persist {
 /// Writes all that rows say. Repeating it changes nothing.
 pub(crate) async fn write_all(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), sqlx::Error> {
     write(&mut *tx, rows).await?;
+    dead_letter::amend(&mut *tx, &rows.amendments).await?;
     effects::move_heads(&mut *tx, &rows.heads, &rows.newest).await?;
     for parking in &rows.parked {
         dead_letter::park(&mut *tx, parking).await?;
@@ -290,14 +293,16 @@ pub(crate) async fn write_all(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<
 /// Writes what rows say, all but the rooms' heads and what is parked. Repeating it changes nothing.
 pub(crate) async fn write(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), sqlx::Error> {
     rooms::hold(&mut *tx, &rows.peopled.iter().copied().collect::<Vec<_>>()).await?;
+    // People before what they say to each other: an older Postgres may not know yet that they met, and then could count
+    // nothing as unread.
+    for logged in &rows.changes {
+        membership::settle(&mut *tx, logged).await?;
+    }
     effects::insert_messages(&mut *tx, &rows.messages).await?;
     effects::apply_likes(&mut *tx, &rows.likes).await?;
     // Read before deleted: a message that was both in one batch is taken off what is unread once.
     receipts::read(&mut *tx, &rows.reads).await?;
     amendments::apply(&mut *tx, &rows.amendments).await?;
-    for logged in &rows.changes {
-        membership::settle(&mut *tx, logged).await?;
-    }
     if !rows.sightings.is_empty() {
         live::see(&mut *tx, &rows.sightings).await?;
     }
@@ -306,14 +311,8 @@ pub(crate) async fn write(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), 
 
 /// The entries up to the first hole: what is behind one is read again, so that the hole is seen.
 fn unbroken(envelopes: &[Envelope]) -> &[Envelope] {
-    let hole = envelopes.windows(2).position(|pair| is_hole(pair[0].entry, pair[1].entry));
+    let hole = envelopes.windows(2).position(|pair| !pair[0].entry.is_followed_by(pair[1].entry));
     hole.map_or(envelopes, |last| &envelopes[..=last])
-}
-
-/// Whether entries are missing between the watermark and what was read. An epoch may end anywhere, so its first entry
-/// follows upon anything.
-fn is_hole(watermark: EntryId, first: EntryId) -> bool {
-    first != watermark.next() && !(first.epoch > watermark.epoch && first.pseq == 1)
 }
 
 impl Work for Persist {

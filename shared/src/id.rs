@@ -165,6 +165,13 @@ impl EntryId {
     pub const fn next(self) -> Self {
         Self { epoch: self.epoch, pseq: self.pseq + 1 }
     }
+
+    /// Whether nothing is missing between this entry and `later`. An epoch may end anywhere, so its first entry follows upon
+    /// anything.
+    #[must_use]
+    pub fn is_followed_by(self, later: Self) -> bool {
+        later == self.next() || (later.epoch > self.epoch && later.pseq == 1)
+    }
 }
 
 impl fmt::Display for EntryId {

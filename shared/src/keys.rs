@@ -40,6 +40,12 @@ pub fn rate(partition: Partition, room: RoomId, person: AccountId) -> String {
     format!("{{p{partition}}}:rate:{room}:{person}")
 }
 
+/// String with expiry: the latest time that a name of `person` said before it had come, in milliseconds since 1970.
+#[must_use]
+pub fn ahead(partition: Partition, person: AccountId) -> String {
+    format!("{{p{partition}}}:ahead:{person}")
+}
+
 /// String with expiry: which fan-out worker owns the partition.
 #[must_use]
 pub fn fanout_lease(partition: Partition) -> String {

@@ -45,6 +45,8 @@ struct State {
     weather: Weather,
     /// Raised to cut what is open now.
     cuts: u64,
+    /// Raised to let nothing pass any more on what is open now.
+    strandings: u64,
 }
 
 impl Proxy {
@@ -92,6 +94,12 @@ impl Proxy {
         held.wait_for(|held| *held > 0).await.expect("the link is there");
     }
 
+    /// Lets nothing pass any more on connections that are open now, as a router does that forgot them. New ones are as the
+    /// weather is.
+    pub fn strand(&self) {
+        self.state.send_modify(|state| state.strandings += 1);
+    }
+
     /// Cuts every connection that is open now.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
@@ -118,11 +126,16 @@ async fn carry(
     if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
         return;
     }
-    let cuts = told.borrow().cuts;
+    let born_in = *told.borrow();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let way =
-        |answers| Way { answers, born: Instant::now(), cuts, told: told.clone(), holding: holding.clone() };
+    let way = |answers| Way {
+        answers,
+        born: Instant::now(),
+        born_in,
+        told: told.clone(),
+        holding: holding.clone(),
+    };
     tokio::select! {
         () = way(false).pass(from_client, to_server) => {}
         () = way(true).pass(from_server, to_client) => {}
@@ -134,8 +147,8 @@ struct Way {
     /// Whether this is the way back.
     answers: bool,
     born: Instant,
-    /// How often the link had been cut when this began.
-    cuts: u64,
+    /// How the link was when this began.
+    born_in: State,
     told: watch::Receiver<State>,
     /// How often something was held back.
     holding: Arc<watch::Sender<usize>>,
@@ -149,7 +162,13 @@ impl Way {
                 () = self.broken() => return,
                 read = from.read(&mut chunk) => read,
             };
-            let Ok(length @ 1..) = read else { return };
+            let Ok(length @ 1..) = read else {
+                // An end is as little heard of as anything else.
+                while self.is_stranded() {
+                    self.hold().await;
+                }
+                return;
+            };
             if !self.lets_pass().await || to.write_all(&chunk[..length]).await.is_err() {
                 return;
             }
@@ -159,8 +178,8 @@ impl Way {
     /// Comes back when this connection must not live on.
     async fn broken(&mut self) {
         loop {
-            let State { weather, cuts } = *self.told.borrow_and_update();
-            if cuts != self.cuts || weather == Weather::Refusing {
+            let State { weather, cuts, .. } = *self.told.borrow_and_update();
+            if cuts != self.born_in.cuts || weather == Weather::Refusing {
                 return;
             }
             if self.told.changed().await.is_err() {
@@ -172,23 +191,33 @@ impl Way {
     /// Holds something back for as long as the weather asks; false when it is lost and the connection with it.
     async fn lets_pass(&mut self) -> bool {
         loop {
-            let State { weather, cuts } = *self.told.borrow_and_update();
+            let State { weather, cuts, .. } = *self.told.borrow_and_update();
             match weather {
-                _ if cuts != self.cuts => return false,
+                _ if cuts != self.born_in.cuts => return false,
+                Weather::Refusing => return false,
+                _ if self.is_stranded() => self.hold().await,
                 Weather::Fair => return true,
                 Weather::Slow(late) => {
                     tokio::time::sleep(late).await;
                     return true;
                 }
                 Weather::LosingAnswers(age) => return !(self.answers && self.born.elapsed() >= age),
-                Weather::Refusing => return false,
-                Weather::Silent => {
-                    self.holding.send_modify(|held| *held += 1);
-                    if self.told.changed().await.is_err() {
-                        return false;
-                    }
-                }
+                Weather::Silent => self.hold().await,
             }
+        }
+    }
+
+    /// Whether this connection was open when the link forgot what was.
+    fn is_stranded(&self) -> bool {
+        let State { cuts, strandings, .. } = *self.told.borrow();
+        cuts == self.born_in.cuts && strandings != self.born_in.strandings
+    }
+
+    /// Holds something back until the link changes. A link that is no more changes by ending.
+    async fn hold(&mut self) {
+        self.holding.send_modify(|held| *held += 1);
+        if self.told.changed().await.is_err() {
+            std::future::pending().await
         }
     }
 }

@@ -16,6 +16,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Url;
 use serde::Deserialize;
 use serde_json::Value;
+use shared::telemetry::names;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -168,7 +169,7 @@ impl KeySet {
             Ok(keys) => self.keys.store(Arc::new(keys)),
             Err(error) => tracing::warn!(issuer = self.issuer, %error, "key server did not give its keys"),
         }
-        metrics::counter!("hubbub_auth_key_fetches_total", "issuer" => self.issuer.clone(), "ok" => answered.to_string())
+        metrics::counter!(names::KEY_FETCHES, "issuer" => self.issuer.clone(), "ok" => answered.to_string())
             .increment(1);
         self.answered.store(answered, Ordering::Release);
         self.fetches.fetch_add(1, Ordering::Release);

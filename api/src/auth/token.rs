@@ -16,6 +16,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use shared::error::{Code, Error};
+use shared::telemetry::names;
 
 use super::claims::{self, ClaimPaths, Identity, LEEWAY_SECS};
 use super::issuer::{Issuer, KeySource, OWN};
@@ -85,7 +86,7 @@ impl From<Rejected> for Error {
     fn from(rejected: Rejected) -> Self {
         match rejected {
             Rejected::Flawed(flaw) => {
-                metrics::counter!("hubbub_auth_refused_total", "reason" => flaw.name()).increment(1);
+                metrics::counter!(names::TOKENS_REFUSED, "reason" => flaw.name()).increment(1);
                 Self::refused(Code::Unauthorized, "Could not validate credentials")
             }
             Rejected::KeysAway => Self::unavailable("the key server of a token's issuer does not answer"),

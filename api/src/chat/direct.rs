@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use shared::event::{Event, MessageRead};
-use shared::id::{AccountId, EntryId, MessageId, Nonce, Partition, RoomId, digest};
+use shared::id::{AccountId, EntryId, MessageId, Nonce, Partition, RoomId};
 use shared::message::Message;
 use shared::room::RoomKind;
 use shared::store::direct;
 use shared::store::rooms::Seat;
-use shared::stream::{Append, Appended};
+use shared::stream::{Append, Appended, Named};
 use shared::{Code, Error};
 
 use super::{TRIES, amend, history, policy, seats};
@@ -113,7 +113,7 @@ async fn append_read(app: &App, reader: AccountId, letter: &Letter) -> Result<Ap
         to: &seat.people(reader),
         checked: Some(seat.number),
         change: None,
-        send: Some((MessageId::named_by(room, reader, &nonce, app.partitions()), &nonce, digest(&body))),
+        send: Some(Named::by(room, reader, &nonce, &body, app.partitions())),
         guard: None,
         rate: None,
         cap_share: 1.0,

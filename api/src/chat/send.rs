@@ -6,9 +6,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use shared::Error;
 use shared::event::{Envelope, Event, MessageSent, Origin};
-use shared::id::{AccountId, MessageId, MessageNo, Nonce, Position, RoomId, digest};
+use shared::id::{AccountId, MessageId, MessageNo, Nonce, Position, RoomId};
 use shared::message::MessageText;
-use shared::stream::{Append, Appended, Placed, RateWindow};
+use shared::stream::{Append, Appended, Named, Placed, RateWindow};
 use shared::user::{Account, Author};
 
 use super::{TRIES, friends, policy, seats};
@@ -108,8 +108,8 @@ async fn append(
     to: &[AccountId],
 ) -> Result<(Appended, Unplaced), Error> {
     let Draft { room, text, nonce, per_minute, origin } = draft;
-    let id = MessageId::named_by(room, author.id, &nonce, app.partitions());
-    let digest = digest(text.as_str().as_bytes());
+    let send = Named::by(room, author.id, &nonce, text.as_str().as_bytes(), app.partitions());
+    let id = send.id;
     let event = Event::MessageSent(MessageSent {
         id,
         author: Author::from(author),
@@ -125,7 +125,7 @@ async fn append(
         to,
         checked: Some(checked),
         change: None,
-        send: Some((id, &nonce, digest)),
+        send: Some(send),
         guard: None,
         rate: per_minute.map(rate),
         cap_share: 1.0,

@@ -50,6 +50,16 @@ fn positions_and_entry_ids_read_what_they_write_and_nothing_else() {
 }
 
 #[test]
+fn a_hole_is_told_from_a_new_epoch() {
+    let entry = |epoch, pseq| EntryId { epoch, pseq };
+    assert!(entry(1, 4).is_followed_by(entry(1, 5)));
+    assert!(!entry(1, 4).is_followed_by(entry(1, 6)));
+    assert!(entry(1, 4).is_followed_by(entry(2, 1)));
+    assert!(!entry(1, 4).is_followed_by(entry(2, 2)));
+    assert!(entry(0, 0).is_followed_by(entry(1, 1)));
+}
+
+#[test]
 fn a_nonce_is_one_to_sixty_four_printable_characters() {
     assert!(Nonce::parse(&"x".repeat(64)).is_ok());
     assert!(Nonce::parse(&"é".repeat(64)).is_ok());

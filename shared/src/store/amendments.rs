@@ -2,6 +2,7 @@
 //! is gone from the row for good.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -10,7 +11,7 @@ use super::{epoch_column, receipts, seq_column};
 use crate::id::{AccountId, MessageId, Position};
 
 /// How a message stands after the amendments of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AmendmentRow {
     /// Which message.
     pub message: MessageId,

@@ -74,11 +74,25 @@ pub fn connect(url: &str, max: u32, service: &'static str, deadline: Duration) -
 ///
 /// # Errors
 /// What Postgres or the pool says.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that may: see above")]
 pub async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, sqlx::Error> {
+    begin_by(pool, "BEGIN").await
+}
+
+/// As [`begin`], for a transaction that rather fails than waits: any lock that it does not get within 200 ms ends it.
+///
+/// # Errors
+/// What Postgres or the pool says.
+pub async fn begin_impatient(pool: &PgPool) -> Result<PgTransaction<'static>, sqlx::Error> {
+    begin_by(pool, "BEGIN; SET LOCAL lock_timeout = '200ms'").await
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that may: see `begin`")]
+async fn begin_by(pool: &PgPool, statement: &'static str) -> Result<PgTransaction<'static>, sqlx::Error> {
     let pool = pool.clone();
     // The task ends early only with the runtime, and then nobody is left to be told.
-    tokio::spawn(async move { pool.begin().await }).await.unwrap_or(Err(sqlx::Error::PoolClosed))
+    tokio::spawn(async move { pool.begin_with(statement).await })
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolClosed))
 }
 
 /// Why the schema can't be used, with what to do about it.

@@ -111,16 +111,17 @@ pub async fn claim(
     Ok(rows.into_iter().map(Hold::from).collect())
 }
 
-/// Prolongs leases; answers those that are still ours. Rows are locked in the order of their ids, see [`advance_all`].
+/// Prolongs leases; answers those that are still ours. Rows are locked as in [`advance_all`].
 pub async fn renew(pool: &PgPool, held: &[Hold], lease: Duration) -> Result<Vec<Partition>, sqlx::Error> {
     let still: Vec<i16> = sqlx::query_scalar(
         "with locked as materialized (
-             select id from hubbub.partition where id = any($1) order by id for no key update
+             select p.id, p.fence from hubbub.partition p join unnest($1::smallint[], $2::bigint[]) as held (id, fence)
+                    on p.id = held.id and p.fence = held.fence
+             order by p.id for no key update of p
          )
          update hubbub.partition p
          set lease_until = clock_timestamp() + make_interval(secs => $3)
-         from locked join unnest($1::smallint[], $2::bigint[]) as held (id, fence) on held.id = locked.id
-         where p.id = held.id and p.fence = held.fence
+         from locked where p.id = locked.id and p.fence = locked.fence
          returning p.id",
     )
     .bind(ids(held.iter().map(|hold| hold.partition)))
@@ -135,12 +136,13 @@ pub async fn renew(pool: &PgPool, held: &[Hold], lease: Duration) -> Result<Vec<
 pub async fn release(pool: &PgPool, held: &[Hold]) -> Result<(), sqlx::Error> {
     sqlx::query(
         "with locked as materialized (
-             select id from hubbub.partition where id = any($1) order by id for no key update
+             select p.id, p.fence from hubbub.partition p join unnest($1::smallint[], $2::bigint[]) as held (id, fence)
+                    on p.id = held.id and p.fence = held.fence
+             order by p.id for no key update of p
          )
          update hubbub.partition p
          set lease_until = clock_timestamp(), owner = null
-         from locked join unnest($1::smallint[], $2::bigint[]) as held (id, fence) on held.id = locked.id
-         where p.id = held.id and p.fence = held.fence",
+         from locked where p.id = locked.id and p.fence = locked.fence",
     )
     .bind(ids(held.iter().map(|hold| hold.partition)))
     .bind(held.iter().map(|hold| hold.fence).collect::<Vec<_>>())
@@ -176,36 +178,40 @@ pub async fn advance(executor: impl PgExecutor<'_>, hold: &Hold, new: EntryId) -
     Ok(moved.rows_affected() == 1)
 }
 
-/// As [`advance`], for several partitions of one owner; answers those that were moved. Rows are locked in the order of
-/// their ids, as leases are renewed, so that neither waits for the other in a circle.
-pub async fn advance_all(
-    tx: &mut PgConnection,
-    moves: &[(Hold, EntryId)],
-) -> Result<Vec<Partition>, sqlx::Error> {
-    sqlx::query("select from hubbub.partition where id = any($1) order by id for no key update")
-        .bind(ids(moves.iter().map(|(hold, _)| hold.partition)))
-        .execute(&mut *tx)
-        .await?;
+/// As [`advance`], for several holds of one owner; answers for each whether it was moved. Rows are locked in the order of
+/// their ids, as leases are renewed, so that neither waits for the other in a circle; and only under their fence, so that
+/// whoever lost one does not hold up its successor.
+pub async fn advance_all(tx: &mut PgConnection, moves: &[(Hold, EntryId)]) -> Result<Vec<bool>, sqlx::Error> {
+    let fences: Vec<i64> = moves.iter().map(|(hold, _)| hold.fence).collect();
+    sqlx::query(
+        "select from hubbub.partition p join unnest($1::smallint[], $2::bigint[]) as held (id, fence)
+                on p.id = held.id and p.fence = held.fence
+         order by p.id for no key update of p",
+    )
+    .bind(ids(moves.iter().map(|(hold, _)| hold.partition)))
+    .bind(&fences)
+    .execute(&mut *tx)
+    .await?;
     let epochs = |epoch: &dyn Fn(&(Hold, EntryId)) -> u32| -> Vec<i32> {
         moves.iter().map(|one| i32::try_from(epoch(one)).unwrap_or(i32::MAX)).collect()
     };
-    let moved: Vec<i16> = sqlx::query_scalar(
+    let moved: Vec<(i16, i64)> = sqlx::query_as(
         "update hubbub.partition p set epoch = new.epoch, watermark = new.watermark
          from unnest($1::smallint[], $2::bigint[], $3::int[], $4::bigint[], $5::int[], $6::bigint[])
               as new (id, fence, from_epoch, from_watermark, epoch, watermark)
          where p.id = new.id and p.fence = new.fence and p.epoch = new.from_epoch
            and p.watermark = new.from_watermark
-         returning p.id",
+         returning p.id, p.fence",
     )
     .bind(ids(moves.iter().map(|(hold, _)| hold.partition)))
-    .bind(moves.iter().map(|(hold, _)| hold.fence).collect::<Vec<_>>())
+    .bind(&fences)
     .bind(epochs(&|(hold, _)| hold.watermark.epoch))
     .bind(moves.iter().map(|(hold, _)| i64::from(hold.watermark.pseq)).collect::<Vec<_>>())
     .bind(epochs(&|(_, new)| new.epoch))
     .bind(moves.iter().map(|(_, new)| i64::from(new.pseq)).collect::<Vec<_>>())
     .fetch_all(tx)
     .await?;
-    Ok(partitions(moved))
+    Ok(moves.iter().map(|(hold, _)| moved.contains(&(id(hold.partition), hold.fence))).collect())
 }
 
 /// As [`advance`], and puts on record that the entries in between were lost.

@@ -8,8 +8,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
-use crate::event::Envelope;
+use crate::event::{Envelope, Event};
 use crate::id::{EntryId, Partition};
+use crate::store::amendments::AmendmentRow;
 
 /// What to do about an error of Postgres.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +55,13 @@ pub struct Parking<'a> {
 /// Parks an entry, raw.
 pub async fn park(executor: impl PgExecutor<'_>, parking: &Parking<'_>) -> Result<(), sqlx::Error> {
     let Envelope { partition, entry, room, to, seq, prev, at_ms, total, body } = parking.envelope;
+    let message = match parking.envelope.event() {
+        Ok(Event::MessageSent(message)) => Some(message.id.to_string()),
+        _ => None,
+    };
     let fields = serde_json::json!({
         "to": to.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "seq": seq, "prev": prev, "at": at_ms, "total": total,
+        "seq": seq, "prev": prev, "at": at_ms, "total": total, "message": message,
     });
     sqlx::query(
         "insert into hubbub.dead_letter (partition, epoch, pseq, room, sqlstate, reason, fields, body)
@@ -76,11 +81,38 @@ pub async fn park(executor: impl PgExecutor<'_>, parking: &Parking<'_>) -> Resul
     Ok(())
 }
 
+/// Notes how parked messages stand after edits and deletions, which find no row of theirs: a message that is redriven must not
+/// come back as it was before. At most one row a message.
+pub async fn amend(tx: &mut sqlx::PgConnection, rows: &[AmendmentRow]) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let messages: Vec<String> = rows.iter().map(|row| row.message.to_string()).collect();
+    let amendments: Vec<serde_json::Value> = rows
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<_, _>>()
+        .map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query(
+        "update hubbub.dead_letter d set fields = d.fields || jsonb_build_object('amendment', new.amendment)
+         from unnest($1::text[], $2::jsonb[]) as new (message, amendment)
+         where d.redriven_at is null and d.fields->>'message' = new.message
+           and d.fields->'amendment'->'text' is distinct from 'null'",
+    )
+    .bind(messages)
+    .bind(amendments)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// A parked entry.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// The entry with its raw body.
     pub envelope: Envelope,
+    /// How the message stands after what came later in the log.
+    pub amendment: Option<AmendmentRow>,
     /// Postgres' name for the trouble.
     pub sqlstate: Option<String>,
     /// The trouble in words.
@@ -123,8 +155,10 @@ impl From<Row> for DeadLetter {
             total: number("total"),
             body: row.body.into(),
         };
+        let amendment = serde_json::from_value(row.fields["amendment"].clone()).ok();
         Self {
             envelope,
+            amendment,
             sqlstate: row.sqlstate,
             reason: row.reason,
             parked_at: row.parked_at,

@@ -22,7 +22,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use uuid::Uuid;
 
 pub use cursor::{Cursor, Reading};
-pub use producer::{Append, Appended, Change, Guard, Placed, Producer, RateWindow, Wanted};
+pub use producer::{Append, Appended, Change, Guard, Named, Placed, Producer, RateWindow, Wanted};
 pub use settings::{Finding, SettingsReport};
 pub use tail::{Head, Tail};
 pub use trim::trim;
@@ -173,8 +173,9 @@ impl Log {
         Ok(Closing { partition, run, token })
     }
 
-    /// Opens a partition in `epoch`; false when its Redis was replaced or another opening was begun since `closing`.
-    pub async fn open(&self, closing: &Closing, epoch: u32) -> Result<bool, Error> {
+    /// Opens a partition in `epoch`; false when its Redis was replaced or another opening was begun since `closing`. For
+    /// `doubt` from then on it is asked of Postgres whether a name is new, however young it says to be.
+    pub async fn open(&self, closing: &Closing, epoch: u32, doubt: Duration) -> Result<bool, Error> {
         let partition = closing.partition;
         let answer: String = script::OPEN
             .key(keys::meta(partition))
@@ -184,6 +185,7 @@ impl Log {
             .arg(&closing.run)
             .arg(epoch)
             .arg(closing.token.to_string())
+            .arg(doubt.as_millis().to_string())
             .invoke_async(&mut self.redis.clone())
             .await?;
         Ok(answer == "OPENED")

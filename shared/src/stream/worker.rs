@@ -31,7 +31,7 @@ pub enum Progress {
 /// A loop whose turns can be called one by one.
 pub trait Work: Send + 'static {
     /// One turn: waits a little for something to do, does it, and says how it went. An error leaves everything as it was
-    /// before, so the turn can be repeated.
+    /// before, so the turn can be repeated; so does dropping it halfway.
     fn step(&mut self) -> impl Future<Output = Result<Progress, Error>> + Send;
 }
 
@@ -194,7 +194,8 @@ impl<O: Office> Crew<O> {
         let partition = O::partition(&hold);
         tracing::info!(partition = partition.number(), "lease taken");
         let stop = Shutdown::new();
-        let task = tokio::spawn(work_until(self.office.begin(hold.clone()), partition, stop.clone()));
+        let work = self.office.begin(hold.clone());
+        let task = tokio::spawn(work_until(work, partition, TURN_MOST, stop.clone()));
         self.running.insert(partition, Running { hold, stop, task });
     }
 }
@@ -204,13 +205,17 @@ fn owner(partition: Partition, alive: &[BootId]) -> Option<BootId> {
     alive.iter().copied().max_by_key(|boot| partition.claim(*boot))
 }
 
+/// Every call in a turn has a deadline where it goes, and the longest turn ends long before this: what takes longer waits at a
+/// connection that leads nowhere any more. Meanwhile the leases would be kept up, and nobody else do the work.
+const TURN_MOST: Duration = Duration::from_secs(30);
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MOST: Duration = Duration::from_secs(1);
 
-async fn work_until(mut work: impl Work, partition: Partition, stop: Shutdown) {
+async fn work_until(mut work: impl Work, partition: Partition, turn_most: Duration, stop: Shutdown) {
     let mut backoff = BACKOFF_FIRST;
     while !stop.begun() {
-        match work.step().await {
+        let turn = tokio::time::timeout(turn_most, work.step()).await;
+        match turn.unwrap_or_else(|elapsed| Err(Error::unavailable(elapsed))) {
             Ok(Progress::LostLease) => return,
             Ok(Progress::Worked | Progress::Idle) => backoff = BACKOFF_FIRST,
             Err(error) => {
@@ -262,6 +267,31 @@ mod tests {
                 prop_assert!(without.is_some() && without != Some(one), "who is gone owns nothing");
             }
         }
+    }
+
+    /// The first turn waits for what never comes.
+    struct Stuck {
+        turns: u32,
+        stop: Shutdown,
+    }
+
+    impl Work for Stuck {
+        async fn step(&mut self) -> Result<Progress, Error> {
+            self.turns += 1;
+            if self.turns == 1 {
+                std::future::pending::<()>().await;
+            }
+            self.stop.begin();
+            Ok(Progress::Worked)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_never_ends_is_given_up_and_repeated() {
+        let stop = Shutdown::new();
+        let work = Stuck { turns: 0, stop: stop.clone() };
+        let worked = work_until(work, Partition::numbered(0), Duration::from_millis(10), stop);
+        tokio::time::timeout(TURN_MOST, worked).await.expect("the second turn is taken");
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub const CONNECTIONS: &str = "hubbub_connections";
 pub const DELIVERIES: &str = "hubbub_deliveries_total";
 /// From the acceptance of an event in the log to the write on its sockets, per event and node.
 pub const DELIVERY_LATENCY: &str = "hubbub_delivery_latency_seconds";
-/// Attempts to append to the log. Labels: `outcome` (ok, again, or the refusal's code).
+/// Attempts to append to the log. Labels: `outcome` (ok, again, stale, or the refusal's code).
 pub const APPENDS: &str = "hubbub_appends_total";
 /// Messages and likes of this node on their way into the log, of at most LIMIT_APPENDS_IN_FLIGHT.
 pub const APPENDS_IN_FLIGHT: &str = "hubbub_appends_in_flight";
@@ -28,6 +28,8 @@ pub const LOG_LAG_ENTRIES: &str = "hubbub_log_lag_entries";
 pub const LOG_LAG_SECONDS: &str = "hubbub_log_lag_seconds";
 /// 1 when the two lags above are true, 0 when they could not be read. Labels: `partition`, `group`.
 pub const LOG_LAG_KNOWN: &str = "hubbub_log_lag_known";
+/// Transactions that several partitions shared. Labels: `outcome` (ok, or failed: then each stored by itself).
+pub const SHARED_TRANSACTIONS: &str = "hubbub_shared_transactions_total";
 /// From the acceptance of an event in the log to the commit of its rows.
 pub const PERSIST_DELAY: &str = "hubbub_persist_delay_seconds";
 /// Connections closed by the node. Labels: `reason` (slow_reader, drain, expired, ...).
@@ -36,6 +38,12 @@ pub const OUTBOX_CLOSES: &str = "hubbub_outbox_closes_total";
 pub const DEAD_LETTERS: &str = "hubbub_dead_letters_total";
 /// Partitions that this process may work on now. Labels: `group`.
 pub const LEASES_HELD: &str = "hubbub_leases_held";
+/// Bytes that wait for slow readers.
+pub const OUTBOX_QUEUED: &str = "hubbub_outbox_queued_bytes";
+/// Tokens that were not believed. Labels: `reason` (expired, signature, ...).
+pub const TOKENS_REFUSED: &str = "hubbub_auth_refused_total";
+/// Fetches of issuers' keys. Labels: `issuer`, `ok`.
+pub const KEY_FETCHES: &str = "hubbub_auth_key_fetches_total";
 
 /// Upper bounds of the latency buckets, in seconds: 100 us to 10 s, about three a decade.
 pub const LATENCY_BUCKETS: [f64; 16] =
@@ -56,7 +64,15 @@ pub(super) fn describe() {
     describe_gauge!(LOG_LAG_SECONDS, Unit::Seconds, "Age of the oldest entry a group has not done yet");
     describe_gauge!(LOG_LAG_KNOWN, Unit::Count, "1 when the lag could be read, 0 when not");
     describe_histogram!(PERSIST_DELAY, Unit::Seconds, "From accept in the log to the commit of the rows");
+    describe_counter!(
+        SHARED_TRANSACTIONS,
+        Unit::Count,
+        "Transactions that several partitions shared, by outcome"
+    );
     describe_counter!(OUTBOX_CLOSES, Unit::Count, "Connections closed by the node, by reason");
     describe_counter!(DEAD_LETTERS, Unit::Count, "Entries parked because they cannot be stored");
     describe_gauge!(LEASES_HELD, Unit::Count, "Partitions this process may work on now, by group");
+    describe_gauge!(OUTBOX_QUEUED, Unit::Bytes, "Bytes that wait for slow readers");
+    describe_counter!(TOKENS_REFUSED, Unit::Count, "Tokens that were not believed, by reason");
+    describe_counter!(KEY_FETCHES, Unit::Count, "Fetches of issuers' keys");
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use persister::Persist;
+use persister::{GroupCommit, Persist};
 use redis::aio::MultiplexedConnection;
 use shared::Error;
 use shared::bus::Bus;
@@ -212,7 +212,13 @@ impl Stage {
 
     /// A new owner of the partition that has done nothing yet.
     pub async fn persister(&self) -> Persist {
-        Persist::new(self.log.clone(), self.pool.clone(), self.claim(LEASE).await)
+        self.work(&self.pool, self.claim(LEASE).await)
+    }
+
+    /// What the holder of a lease does, through sessions of its own; never held up by a transaction before.
+    pub fn work(&self, sessions: &PgPool, hold: Hold) -> Persist {
+        let group = GroupCommit::new(sessions.clone(), PARTITIONS, Duration::ZERO);
+        Persist::new(self.log.clone(), sessions.clone(), hold, group)
     }
 
     /// A new owner that has opened the log.
@@ -314,6 +320,21 @@ impl Stage {
             all.insert(name, bytes.expect("the log's Redis answers"));
         }
         all
+    }
+
+    /// Puts this partition back to where [`Self::dump`] had it.
+    pub async fn restore(&self, dump: &BTreeMap<String, Vec<u8>>) {
+        let mut redis = self.redis().await;
+        let mut del = redis::cmd("DEL");
+        for name in self.dump().await.keys() {
+            del.arg(name);
+        }
+        del.exec_async(&mut redis).await.expect("the log's Redis answers");
+        for (name, bytes) in dump {
+            let mut restore = redis::cmd("RESTORE");
+            restore.arg(name).arg(0).arg(bytes);
+            restore.exec_async(&mut redis).await.expect("the log's Redis answers");
+        }
     }
 
     /// What `XINFO GROUPS` says that `group` lags behind: none while there is no such group, or when Redis can't tell.

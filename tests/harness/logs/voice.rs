@@ -2,8 +2,8 @@
 
 use shared::Error;
 use shared::event::{Event, LikeChanged, LikeTarget, MessageSent, ViewersSeen};
-use shared::id::{AccountId, MessageId, MessageNo, Nonce, Partition, RoomId, digest};
-use shared::stream::{Append, Guard, Placed, Producer, RateWindow, Wanted};
+use shared::id::{AccountId, MessageId, MessageNo, Nonce, Partition, RoomId};
+use shared::stream::{Append, Guard, Named, Placed, Producer, RateWindow, Wanted};
 use shared::user::{Author, Roles};
 
 use crate::servers::PARTITIONS;
@@ -76,7 +76,7 @@ impl Voice {
 
     /// Says a line that counts against a rate.
     pub async fn say_within(&self, line: &Line, rate: Option<RateWindow>) -> Result<Placed, Error> {
-        let send = (line.id(), &line.nonce, digest(line.text.as_bytes()));
+        let send = Named::by(line.room, line.author, &line.nonce, line.text.as_bytes(), PARTITIONS);
         let body = line.body();
         let append = Append { send: Some(send), rate, ..self.plain(Some(line.room), &body) };
         self.producer.append(&append).await

@@ -53,6 +53,33 @@ impl Stage {
         Wall { session, waiting }
     }
 
+    /// As [`Self::wall`], for whoever rather fails than waits for a lock: it waits for none. Once in a database, which must be
+    /// the stage's own.
+    ///
+    /// # Panics
+    /// When Postgres does not answer.
+    pub async fn wall_without_a_lock(&self) -> Wall {
+        for statement in [
+            "create function hubbub.stand_before_the_wall() returns trigger language plpgsql as
+             $$ begin
+                 while not pg_try_advisory_xact_lock_shared(2) loop perform pg_sleep(0.01); end loop;
+                 return null;
+             end $$",
+            "create trigger the_wall before insert on hubbub.message
+             for each statement execute function hubbub.stand_before_the_wall()",
+        ] {
+            sqlx::query(statement).execute(&self.pool).await.expect("Postgres takes a trigger");
+        }
+        let mut session = self.transaction().await;
+        sqlx::query("select pg_advisory_xact_lock(2)")
+            .execute(&mut *session)
+            .await
+            .expect("nobody else holds it");
+        let waiting = "select pid from pg_stat_activity
+            where wait_event = 'PgSleep' and datname = current_database() limit 1";
+        Wall { session, waiting }
+    }
+
     async fn transaction(&self) -> PgTransaction<'static> {
         shared::store::begin(&self.pool).await.expect("Postgres answers")
     }

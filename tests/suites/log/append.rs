@@ -7,7 +7,7 @@ use harness::children::{PATIENCE, eventually};
 use harness::logs::{CAPS, Line, RETAIN, Stage, now_ms, place, refusal, somebody};
 use shared::error::Code;
 use shared::id::{EntryId, Position};
-use shared::stream::Reading;
+use shared::stream::{Reading, trim};
 use uuid::{NoContext, Timestamp, Uuid};
 
 /// A UUID version 7 that says it was made `seconds` from now.
@@ -154,7 +154,7 @@ async fn a_retry_that_is_on_its_way_while_the_epoch_changes_is_the_same_message(
 
 #[tokio::test]
 async fn a_retry_of_a_sender_whose_clock_is_ahead_is_the_same_message_in_the_next_epoch() {
-    const AHEAD_SECS: i64 = 2;
+    const AHEAD_SECS: i64 = 4;
     let stage = Stage::start().await;
     let mut persister = stage.open().await;
     let (room, ana) = (stage.room().await, somebody());
@@ -162,12 +162,56 @@ async fn a_retry_of_a_sender_whose_clock_is_ahead_is_the_same_message_in_the_nex
     let made_at = now_ms() + AHEAD_SECS.unsigned_abs() * 1_000;
     let first = stage.producer().say(&line).await.expect("it is accepted");
     stage.store_all(&mut persister).await;
-    stage.reopen(&mut persister).await;
+    // Also after a second opening.
+    for _ in 0..2 {
+        stage.reopen(&mut persister).await;
+    }
     // Its name says a time after the opening, which by now has passed.
-    let passed = eventually(PATIENCE, async || (now_ms() > made_at).then_some(())).await;
-    passed.expect("two seconds pass");
+    until(made_at).await;
     let again = stage.producer().say(&line).await.expect("it is known");
     assert!(again.again && again.position == first.position, "{again:?} is not {first:?}");
+}
+
+#[tokio::test]
+async fn a_retry_of_a_sender_whose_clock_is_ahead_is_known_after_its_entry_is_gone() {
+    const AHEAD_SECS: i64 = 3;
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    stage.open_since_long().await;
+    let log = stage.log_with(Duration::from_secs(1), CAPS).await;
+    let voice = stage.producer_to(log.clone());
+    let line = Line::new(stage.room().await, somebody(), "early").named(&made(AHEAD_SECS));
+    let made_at = now_ms() + AHEAD_SECS.unsigned_abs() * 1_000;
+    let first = voice.say(&line).await.expect("it is accepted");
+    stage.store_all(&mut persister).await;
+    let gone = eventually(PATIENCE, async || (trim(&log, stage.partition).await.ok()? > 0).then_some(()));
+    gone.await.expect("it is trimmed after a second");
+    until(made_at).await;
+    let again = voice.say(&line).await.expect("it is known");
+    assert!(again.again && again.position == first.position, "{again:?} is not {first:?}");
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_log_knows_retries_of_clocks_that_were_ahead() {
+    const AHEAD_SECS: i64 = 3;
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let line = Line::new(stage.room().await, somebody(), "early").named(&made(AHEAD_SECS));
+    let made_at = now_ms() + AHEAD_SECS.unsigned_abs() * 1_000;
+    let before = stage.dump().await;
+    let first = stage.producer().say(&line).await.expect("it is accepted");
+    stage.store_all(&mut persister).await;
+    stage.restore(&before).await;
+    stage.reopen(&mut persister).await;
+    until(made_at).await;
+    let again = stage.producer().say(&line).await.expect("it is known");
+    assert!(again.again && again.position == first.position, "{again:?} is not {first:?}");
+}
+
+/// Waits until a name that says this time, in milliseconds since 1970, is one of the past.
+async fn until(ms: u64) {
+    let passed = eventually(PATIENCE, async || (now_ms() > ms).then_some(())).await;
+    passed.expect("time passes");
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use harness::logs::{LEASE, Line, Stage, pool, somebody};
 use harness::process::Process;
 use harness::proxy::{Proxy, Weather};
 use harness::servers::{Database, Servers};
-use persister::Persist;
 use shared::error::Code;
 use shared::id::{EntryId, RoomId};
 use shared::stream::{Progress, Work};
@@ -114,7 +113,7 @@ async fn a_commit_whose_answer_is_cut_off_is_found_in_the_row() {
     let (stage, _servers) = Stage::with_servers(Database::Shared).await;
     let (link, over) = Proxy::before(&stage.database_url).await;
     let sessions = pool(&over, Duration::from_secs(5));
-    let mut persister = Persist::new(stage.log.clone(), sessions, stage.claim(LEASE).await);
+    let mut persister = stage.work(&sessions, stage.claim(LEASE).await);
     stage.let_open(&mut persister).await;
     let (room, ana, voice) = (stage.room().await, somebody(), stage.producer());
     let published = async || stage.log.state(stage.partition).await.expect("the log answers").watermark.pseq;

@@ -153,7 +153,7 @@ async fn an_opening_that_comes_late_changes_nothing() {
     let before = log.close(partition).await.expect("the log answers");
     servers.log.stop().await;
     servers.log.start().await;
-    let late = eventually(PATIENCE, async || log.open(&before, 7).await.ok()).await;
+    let late = eventually(PATIENCE, async || log.open(&before, 7, Duration::ZERO).await.ok()).await;
     assert_eq!(late, Some(false));
 
     // After somebody else's closing: what got in between the two would be read by nobody.
@@ -161,16 +161,19 @@ async fn an_opening_that_comes_late_changes_nothing() {
     let mut persister = stage.open().await;
     stage.producer().say_all(stage.room().await, somebody(), &["one"]).await;
     let dump = stage.dump().await;
-    assert!(!log.open(&paused, 99).await.expect("the log answers"));
+    assert!(!log.open(&paused, 99, Duration::ZERO).await.expect("the log answers"));
     assert!(stage.dump().await == dump, "it changed something");
     let paused = log.close(partition).await.expect("the log answers");
     let successor = log.close(partition).await.expect("the log answers");
-    assert!(!log.open(&paused, 8).await.expect("the log answers"), "the successor has begun");
+    assert!(!log.open(&paused, 8, Duration::ZERO).await.expect("the log answers"), "the successor has begun");
 
     // Of an epoch that is not above the recorded one.
-    assert!(!log.open(&successor, 1).await.expect("the log answers"));
-    assert!(log.open(&successor, 9).await.expect("the log answers"));
-    assert!(!log.open(&successor, 10).await.expect("the log answers"), "a closing is good for one opening");
+    assert!(!log.open(&successor, 1, Duration::ZERO).await.expect("the log answers"));
+    assert!(log.open(&successor, 9, Duration::ZERO).await.expect("the log answers"));
+    assert!(
+        !log.open(&successor, 10, Duration::ZERO).await.expect("the log answers"),
+        "a closing is good for one opening"
+    );
     stage.let_open(&mut persister).await;
 }
 

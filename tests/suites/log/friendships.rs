@@ -1,12 +1,15 @@
 //! Friendships on their way through the log and back: a Postgres that came back older learns from it who are friends, and
 //! what is replayed changes nothing that came later.
 
-use harness::logs::{Stage, somebody};
-use shared::id::{AccountId, EntryId, Partition, RoomId};
+use harness::logs::{Line, Stage, somebody};
+use harness::servers::PARTITIONS;
+use shared::event::{Event, MessageRead};
+use shared::id::{AccountId, EntryId, MessageId, MessageNo, Partition, RoomId};
 use shared::store::accounts::{self, Seen};
 use shared::store::friendships::{self, Answered, Ask, Asked};
 use shared::store::membership;
 use shared::store::rooms;
+use shared::stream::{Append, Named};
 use shared::user::Roles;
 use sqlx::Row as _;
 use uuid::Uuid;
@@ -70,6 +73,30 @@ impl Pair {
         };
         membership::commit(&stage.pool, &wish).await.expect("Postgres answers");
         self.log(stage).await;
+    }
+
+    /// Ana writes to Ben.
+    async fn write(&self, stage: &Stage) -> MessageId {
+        let line = Line::new(self.room, self.ana, "hello");
+        let body = line.body();
+        let send = Some(Named::by(self.room, self.ana, &line.nonce, line.text.as_bytes(), PARTITIONS));
+        self.append(stage, send, &body).await;
+        line.id()
+    }
+
+    async fn append(&self, stage: &Stage, send: Option<Named<'_>>, body: &[u8]) {
+        let (voice, to) = (stage.producer(), [self.ana, self.ben]);
+        let append = Append { to: &to, send, ..voice.plain(Some(self.room), body) };
+        voice.producer.append(&append).await.expect("it is accepted");
+    }
+
+    async fn unread_of_ben(&self, stage: &Stage) -> i64 {
+        sqlx::query_scalar("select unread::bigint from hubbub.member where room = $1 and account = $2")
+            .bind(self.room.0)
+            .bind(self.ben.0)
+            .fetch_one(&stage.pool)
+            .await
+            .expect("Ben is in the room")
     }
 
     async fn log(&self, stage: &Stage) {
@@ -179,6 +206,32 @@ async fn a_postgres_from_before_two_people_met_learns_all_of_it() {
         .await
         .expect("there is the room");
     assert_eq!(members.get::<i32, _>(0), 2);
+}
+
+#[tokio::test]
+async fn a_postgres_from_before_two_people_met_counts_what_they_wrote() {
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let pair = Pair::of(&stage).await;
+    let begin = stage.watermark().await;
+    pair.become_friends(&stage).await;
+    let (first, _second) = (pair.write(&stage).await, pair.write(&stage).await);
+    stage.store_all(&mut persister).await;
+    assert_eq!(pair.unread_of_ben(&stage).await, 2);
+    sqlx::query("delete from hubbub.message where room = $1")
+        .bind(pair.room.0)
+        .execute(&stage.pool)
+        .await
+        .expect("Postgres answers");
+    pair.was_never(&stage).await;
+    stage.rewind_postgres(begin).await;
+    let mut persister = stage.persister().await;
+    stage.store_all(&mut persister).await;
+    assert_eq!(pair.unread_of_ben(&stage).await, 2);
+    let read = Event::MessageRead(MessageRead { id: first, no: MessageNo(0), by: pair.ben });
+    pair.append(&stage, None, &read.to_body()).await;
+    stage.store_all(&mut persister).await;
+    assert_eq!(pair.unread_of_ben(&stage).await, 1);
 }
 
 #[tokio::test]

@@ -8,9 +8,9 @@ use harness::logs::{CAPS, Line, RETAIN, Stage, Voice, place, refusal, somebody};
 use harness::servers::PARTITIONS;
 use shared::error::Code;
 use shared::event::{Became, Envelope, Event, MembershipChanged, MessageDeleted, MessageEdited};
-use shared::id::{AccountId, EntryId, MessageId, MessageNo, Nonce, RoomId, digest};
+use shared::id::{AccountId, EntryId, MessageId, MessageNo, Nonce, RoomId};
 use shared::store::membership::{self, Committed, Pending, Wish};
-use shared::stream::{Append, Caps, Change, Guard, Placed, Reading, Wanted, trim};
+use shared::stream::{Append, Caps, Change, Guard, Named, Placed, Reading, Wanted, trim};
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -65,8 +65,8 @@ async fn a_change_leaves_the_outbox_with_the_rows_of_its_entry_and_not_before() 
 async fn log_one(voice: &Voice, change: &Pending) -> Result<Placed, shared::Error> {
     let Pending { room, number, restricting, to, body } = change;
     let nonce = Nonce::of_change(*number);
-    let id = MessageId::named_by(*room, AccountId(Uuid::nil()), &nonce, PARTITIONS);
-    let send = Some((id, &nonce, digest(body.as_bytes())));
+    let server = AccountId(Uuid::nil());
+    let send = Some(Named::by(*room, server, &nonce, body.as_bytes(), PARTITIONS));
     let change = Some(Change { number: *number, restricting: *restricting });
     let append = Append { change, send, to, ..voice.plain(Some(*room), body.as_bytes()) };
     voice.producer.append(&append).await
@@ -117,7 +117,7 @@ async fn a_change_that_the_log_lost_is_logged_again_in_the_next_epoch() {
     assert_eq!((head.number, head.restricting), (2, 2));
     let line = Line::new(room, ben, "checked before the ban");
     let body = line.body();
-    let send = Some((line.id(), &line.nonce, [0; 32]));
+    let send = Some(Named::by(room, ben, &line.nonce, b"", PARTITIONS));
     let voice = stage.producer();
     let stale = Append { checked: Some(1), send, ..voice.plain(Some(room), &body) };
     assert_eq!(refusal(producer.append(&stale).await), Code::Forbidden);

@@ -69,7 +69,7 @@ async fn a_former_owner_can_neither_open_nor_give_up_a_partition() {
     let former = stage.claim(LEASE).await;
     stage.lapse().await;
     let mut owner = stage.open().await;
-    let mut woken = Persist::new(stage.log.clone(), stage.pool.clone(), former);
+    let mut woken = stage.work(&stage.pool, former);
     assert_eq!(woken.step().await.expect("both answer"), Progress::LostLease);
     partitions::release(&stage.pool, &[former]).await.expect("Postgres answers");
     let renewed = partitions::renew(&stage.pool, &[former], LEASE).await.expect("Postgres answers");
@@ -100,7 +100,7 @@ async fn owners_are_paused(rounds: usize) {
     let (stage, _servers) = Stage::with_servers(Database::Shared).await;
     let (room, ana) = (stage.room().await, somebody());
     let sessions = pool(&stage.database_url, DEADLINE);
-    let mut owner = Persist::new(stage.log.clone(), sessions.clone(), stage.claim(LEASE).await);
+    let mut owner = stage.work(&sessions, stage.claim(LEASE).await);
     stage.let_open(&mut owner).await;
     let mut said = Vec::new();
     for round in 0..rounds {
@@ -145,7 +145,7 @@ async fn is_paused_and_followed(
     while successor.is_none() {
         let free = partitions::claim(&stage.pool, BootId::draw(), &[stage.partition], LEASE).await;
         let free = free.expect("Postgres answers").into_iter().find(|hold| hold.partition == stage.partition);
-        successor = free.map(|hold| Persist::new(stage.log.clone(), sessions.clone(), hold));
+        successor = free.map(|hold| stage.work(&sessions, hold));
         assert!(began.elapsed() < PATIENCE, "the paused owner holds its row for ever");
         tokio::task::yield_now().await;
     }

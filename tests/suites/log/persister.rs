@@ -113,8 +113,7 @@ async fn a_session_that_ends_before_its_commit_takes_the_watermark_back_with_it(
 async fn a_commit_whose_answer_was_never_read_is_found_in_the_row() {
     let stage = Stage::start().await;
     let hold = stage.claim(LEASE).await;
-    let [mut first, mut second] =
-        [(); 2].map(|()| persister::Persist::new(stage.log.clone(), stage.pool.clone(), hold));
+    let [mut first, mut second] = [(); 2].map(|()| stage.work(&stage.pool, hold));
     stage.let_open(&mut first).await;
     let (room, ana) = (stage.room().await, somebody());
     stage.producer().say_all(room, ana, &["one", "two"]).await;

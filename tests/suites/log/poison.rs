@@ -6,6 +6,7 @@ use harness::logs::{Line, Stage, somebody};
 use harness::process::Process;
 use harness::servers::{Database, PARTITIONS};
 use persister::commands;
+use shared::event::{Event, MessageDeleted, MessageEdited};
 use shared::id::{EntryId, RoomId};
 use shared::stream::{Progress, Work, dead_letter};
 use sqlx::Row as _;
@@ -134,6 +135,37 @@ async fn a_dead_letter_can_be_listed_shown_and_redriven_into_its_place() {
     assert_eq!(letters(&stage).await.len(), 1, "what was redriven is no longer listed");
     let shown = commands::show(&stage.pool, stage.partition, two).await.expect("it is kept");
     assert!(shown.contains("redriven at"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_message_that_was_deleted_while_it_was_parked_comes_back_without_its_text() {
+    let stage = Stage::start().await;
+    let mut persister = stage.open().await;
+    let (room, ana, voice) = (stage.room().await, somebody(), stage.producer());
+    let line = Line::new(room, ana, "no\0t for long");
+    let placed = voice.say(&line).await.expect("the log takes any text");
+    stage.store_all(&mut persister).await;
+    let body = letters(&stage).await.remove(0).envelope.body;
+    let mended = String::from_utf8(body.to_vec()).expect("it is JSON").replace("\\u0000", "");
+    for text in [Some("edited"), None] {
+        let (id, no, by) = (line.id(), placed.no, ana);
+        let event = match text {
+            Some(text) => Event::MessageEdited(MessageEdited { id, no, by, text: text.to_owned() }),
+            None => Event::MessageDeleted(MessageDeleted { id, no, by }),
+        };
+        voice.append_raw(Some(room), &event.to_body()).await;
+    }
+    stage.store_all(&mut persister).await;
+    let entry = EntryId { epoch: 1, pseq: 1 };
+    repair(&stage, entry, mended.as_bytes()).await;
+    commands::redrive(&stage.pool, stage.partition, entry, PARTITIONS).await.expect("it can be stored");
+    let (content, is_deleted): (Option<String>, bool) =
+        sqlx::query_as("select content, deleted_at is not null from hubbub.message where id = $1")
+            .bind(line.id().0)
+            .fetch_one(&stage.pool)
+            .await
+            .expect("it is a row");
+    assert_eq!((content, is_deleted), (None, true));
 }
 
 /// Makes Postgres run into real trouble over a text that names it. Of the SQLSTATEs that a value can cause, our own schema

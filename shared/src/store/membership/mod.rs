@@ -285,20 +285,23 @@ pub async fn pending(executor: impl PgExecutor<'_>, room: RoomId) -> Result<Vec<
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-/// Rooms with changes older than `seconds` that are not known to be in the log, at most `most`.
+/// Rooms with changes older than `seconds` that are not known to be in the log: at most `most` of those behind `after`, in the
+/// order of their ids.
 ///
 /// # Errors
 /// `Unavailable` while Postgres is away.
 pub async fn left_behind(
     executor: impl PgExecutor<'_>,
     seconds: f64,
+    after: RoomId,
     most: i64,
 ) -> Result<Vec<RoomId>, Error> {
     let rooms: Vec<Uuid> = sqlx::query_scalar(
-        "select room from hubbub.outbox where created_at <= now() - make_interval(secs => $1)
-         group by room order by min(created_at) limit $2",
+        "select distinct room from hubbub.outbox
+         where created_at <= now() - make_interval(secs => $1) and room > $2 order by room limit $3",
     )
     .bind(seconds)
+    .bind(after.0)
     .bind(most)
     .fetch_all(executor)
     .await?;

@@ -1,13 +1,13 @@
 #!lua
 -- Gives one event its place in the log, or says why not. One script, so that the checks and the place are one step.
 --
--- KEYS  1 meta  2 rooms  3 memo  4 log  5 rate window of (room, person)
+-- KEYS  1 meta  2 rooms  3 memo  4 log  5 rate window of (room, person)  6 how far the author's names were ahead
 -- ARGV  see the table `ARG`; '' means absent.
 -- Answers, in this order of precedence:
 --   NOTOPEN | DUP epoch pseq seq at | REUSED | NEEDSEED what epoch now wepoch wpseq | WAIT number | STALEAUTH number
 --   | AHEAD number | GONE | SAME total | RATE ms | OVERLOADED | OK epoch pseq seq at total
 --
--- meta  run epoch pseq wepoch wpseq trimmed opened at bytes base ahead      (w… = the published watermark)
+-- meta  run epoch pseq wepoch wpseq trimmed opened at bytes base      (w… = the published watermark)
 -- rooms room -> "seq prev number restricting"
 -- memo  n:<message> -> "pseq seq at digest"    the nonce of a retained entry
 --       t:<target>  -> "pseq total own"        likes of a target; total is 'x' when the target is deleted
@@ -21,7 +21,6 @@ local ARG = {
 }
 local SEED_FRESH_MS = 5000
 local CLOCK_GRACE_MS = 1000
-local CLOCK_AHEAD_MOST_MS = 60000
 local ENTRY_OVERHEAD = 200
 
 local function arg(name) local v = ARGV[ARG[name]]; if v == '' or v == nil then return nil end; return v end
@@ -84,7 +83,10 @@ end
 if nonce and not seed('seed_nonce') then
   local made = num('nonce_ms')
   local drawn_here = made == -1
+  -- Made since the opening, so lately that whatever was sent under it is still remembered, and by a clock that never said a
+  -- later time: such a name may have been used long before the time that it says.
   local fresh = made > meta.opened + CLOCK_GRACE_MS and now - made < num('retain') / 2 and made <= now
+    and made > tonumber(redis.call('GET', KEYS[6]) or '0')
   if not (drawn_here or fresh) then needs[#needs + 1] = 'nonce' end
 end
 
@@ -176,11 +178,9 @@ if room then
 end
 if arg('to') then field('to', arg('to')) end
 if nonce and num('nonce_ms') > now then
-  -- A sender whose clock is ahead of ours: after the next opening, names of up to here may have been used before it.
-  local ahead = math.min(num('nonce_ms'), now + CLOCK_AHEAD_MOST_MS)
-  if ahead > tonumber(redis.call('HGET', KEYS[1], 'ahead') or '0') then
-    redis.call('HSET', KEYS[1], 'ahead', int(ahead))
-  end
+  -- Later openings and trims leave this alone: it lasts until none of these names can be taken for a young one.
+  local ahead = math.max(num('nonce_ms'), tonumber(redis.call('GET', KEYS[6]) or '0'))
+  redis.call('SET', KEYS[6], int(ahead), 'PXAT', int(ahead + num('retain')))
 end
 if nonce then remember(nonce_key, table.concat({ int(seq), int(at), arg('digest') }, ' ')) end
 if arg('own_target') then remember('t:' .. arg('own_target'), '0 ' .. int(pseq)) end

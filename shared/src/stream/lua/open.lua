@@ -1,6 +1,7 @@
 #!lua
 -- Opens one partition for the process that answers: a new epoch, in which nothing is remembered of the old one.
--- KEYS 1 meta 2 rooms 3 memo 4 log    ARGV 1 run id that the closing saw 2 new epoch 3 token of the closing
+-- KEYS 1 meta 2 rooms 3 memo 4 log
+-- ARGV 1 run id that the closing saw 2 new epoch 3 token of the closing 4 ms for which no name is taken for a young one
 -- Answers OPENED | REFUSED. Refused when the process was replaced since, when somebody else closed the partition since,
 -- or when the epoch is not above the recorded one. So an opening that was delayed past the beginning of a second one
 -- changes nothing: otherwise entries could be given places in an epoch that the second has already left behind.
@@ -20,10 +21,9 @@ if redis.call('EXISTS', KEYS[4]) == 1 then
 end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
--- What senders with a fast clock named before now may bear a time of after it.
-local ahead = tonumber(redis.call('HGET', KEYS[1], 'ahead') or '0')
+local opened = math.max(now + tonumber(ARGV[4]), tonumber(redis.call('HGET', KEYS[1], 'opened') or '0'))
 redis.call('UNLINK', KEYS[2], KEYS[3])
-redis.call('HDEL', KEYS[1], 'closing', 'ahead')
+redis.call('HDEL', KEYS[1], 'closing')
 redis.call('HSET', KEYS[1], 'run', run, 'epoch', ARGV[2], 'pseq', '0', 'wepoch', ARGV[2], 'wpseq', '0',
-  'trimmed', '0', 'opened', string.format('%d', math.max(now, ahead)), 'base', string.format('%d', base))
+  'trimmed', '0', 'opened', string.format('%d', opened), 'base', string.format('%d', base))
 return 'OPENED'

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 use uuid::Uuid;
 
-use super::{Append, Guard, Placed, Producer, Told, Wanted};
+use super::{Append, Guard, Named, Placed, Producer, Told, Wanted};
 use crate::error::{Code, Error, Refusal};
 use crate::event::to_field;
 use crate::id::{AccountId, EntryId, MessageNo, Partition, Position, RoomId};
@@ -40,7 +40,8 @@ impl Producer {
             .key(keys::rooms(partition))
             .key(keys::memo(partition))
             .key(keys::log(partition))
-            .key(keys::rate(partition, what.room.unwrap_or(RoomId(Uuid::nil())), person));
+            .key(keys::rate(partition, what.room.unwrap_or(RoomId(Uuid::nil())), person))
+            .key(keys::ahead(partition, what.send.map_or(AccountId(Uuid::nil()), |send| send.author)));
         what.push_event(&mut call);
         what.push_conditions(&mut call, &self.log);
         push_told(&mut call, told);
@@ -77,7 +78,7 @@ impl Append<'_> {
             .arg(to_field(self.to))
             .arg(self.body);
         match &self.send {
-            Some((id, nonce, digest)) => {
+            Some(Named { id, nonce, digest, .. }) => {
                 let made_at = if nonce.is_drawn_here() {
                     "-1".to_owned()
                 } else {
@@ -112,7 +113,7 @@ impl Append<'_> {
             }
         }
         // A change of members is nothing that could be liked, edited or deleted.
-        let own_target = self.send.filter(|_| self.change.is_none()).map(|(id, ..)| id.to_string());
+        let own_target = self.send.filter(|_| self.change.is_none()).map(|send| send.id.to_string());
         call.arg(optional(own_target))
             .arg(optional(self.rate.map(|rate| rate.most.to_string())))
             .arg(optional(self.rate.map(|rate| rate.window.as_millis().to_string())))
@@ -125,14 +126,14 @@ impl Append<'_> {
         seeds::Wanted {
             partition: self.partition,
             room: self.room.filter(|_| room),
-            message: self.send.as_ref().filter(|_| nonce).map(|(id, ..)| *id),
+            message: self.send.as_ref().filter(|_| nonce).map(|send| send.id),
             target: self.guard.filter(|_| target).map(|guard| (guard.target, guard.person)),
         }
     }
 
     /// The answer to a retry of a send that is in Postgres already.
     pub(super) fn known_before(&self, stored: &StoredSend) -> Result<Placed, Error> {
-        let same = self.send.as_ref().is_some_and(|(.., digest)| stored.digest == digest);
+        let same = self.send.as_ref().is_some_and(|send| stored.digest == send.digest);
         if !same {
             return Err(self.refusal(&Answer::Reused));
         }

@@ -36,8 +36,8 @@ pub struct Append<'a> {
     pub checked: Option<u64>,
     /// The membership change that the entry is. Such an entry is never refused for load.
     pub change: Option<Change>,
-    /// The message's own identity: id, nonce, digest of the body as sent.
-    pub send: Option<(MessageId, &'a Nonce, [u8; 32])>,
+    /// By what a second try is known.
+    pub send: Option<Named<'a>>,
     /// A state that must change by this entry, or it is not appended.
     pub guard: Option<Guard>,
     /// How often this person may do this here.
@@ -46,6 +46,27 @@ pub struct Append<'a> {
     pub cap_share: f64,
     /// The event.
     pub body: &'a [u8],
+}
+
+/// The identity of what somebody sends: the same for every try.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// Follows from room, author and nonce.
+    pub id: MessageId,
+    /// Who sends it; nil for what the server itself names.
+    pub author: AccountId,
+    /// The author's own name for it.
+    pub nonce: &'a Nonce,
+    /// SHA-256 of what was sent, by which another message under the same nonce is told from a second try.
+    pub digest: [u8; 32],
+}
+
+impl<'a> Named<'a> {
+    /// What `author` sends into `room` under `nonce`.
+    #[must_use]
+    pub fn by(room: RoomId, author: AccountId, nonce: &'a Nonce, sent: &[u8], partitions: u16) -> Self {
+        Self { id: MessageId::named_by(room, author, nonce, partitions), author, nonce, digest: digest(sent) }
+    }
 }
 
 /// Which membership change of its room an entry is.
@@ -174,14 +195,14 @@ impl Producer {
     async fn log_change(&self, pending: &Pending) -> Result<(), Error> {
         let Pending { room, number, restricting, to, body } = pending;
         let nonce = Nonce::of_change(*number);
-        let id = MessageId::named_by(*room, AccountId(Uuid::nil()), &nonce, self.log.partitions);
+        let server = AccountId(Uuid::nil());
         let append = Append {
             partition: Partition::of(*room, self.log.partitions),
             room: Some(*room),
             to,
             checked: None,
             change: Some(Change { number: *number, restricting: *restricting }),
-            send: Some((id, &nonce, digest(body.as_bytes()))),
+            send: Some(Named::by(*room, server, &nonce, body.as_bytes(), self.log.partitions)),
             guard: None,
             rate: None,
             cap_share: 1.0,
