@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use shared::event::{Event, MessageRead};
-use shared::id::{AccountId, EntryId, MessageId, Nonce, Partition, RoomId};
+use shared::id::{AccountId, EntryId, MessageId, Nonce, Partition, Position, RoomId};
 use shared::message::Message;
 use shared::room::RoomKind;
 use shared::store::direct;
@@ -25,6 +25,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(crate) struct Letter {
     pub(crate) message: Message,
     pub(crate) seat: Seat,
+}
+
+/// The room in which a person talks, or has talked, with another.
+///
+/// # Errors
+/// `not_found` where they are no friends and nothing was ever written, whether there is a room or not.
+pub(crate) async fn conversation(app: &App, me: AccountId, other: AccountId) -> Result<RoomId, Error> {
+    let room = RoomId::of_pair(me, other);
+    let seat = seats::allowed(app, room, me, policy::may_read).await?;
+    if seat.is_friend || history::has_begun(app, room).await? {
+        return Ok(room);
+    }
+    Err(policy::no_such_room().into())
 }
 
 /// Marks a message as read. Only its receiver can, and doing it twice is doing it once; the answer is the message as it stands
@@ -50,6 +63,21 @@ pub(crate) async fn mark_read(app: &App, reader: AccountId, id: MessageId) -> Re
         }
     }
     Err(Error::unavailable("the room's members change faster than they can be looked up"))
+}
+
+/// A message that was accepted before, as it stands now, and up to where messages have reached `receiver`.
+///
+/// # Errors
+/// `Unavailable` when a store that is away may know better.
+pub(crate) async fn as_it_stands(
+    app: &App,
+    room: RoomId,
+    id: MessageId,
+    receiver: AccountId,
+) -> Result<(Message, Position), Error> {
+    let message = history::message(app, room, id).await?;
+    let message = message.ok_or_else(|| Error::unavailable("an accepted message can't be found now"))?;
+    Ok((message, direct::delivered(&app.pool, room, receiver).await?))
 }
 
 /// Takes a message back. Only its author can.

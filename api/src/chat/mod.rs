@@ -92,4 +92,4 @@ pub(crate) enum Happening {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

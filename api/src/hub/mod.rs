@@ -193,6 +193,7 @@ impl Hub {
     pub(crate) fn take_in(&self, app: &Shared, entry: Envelope) {
         let Some(id) = entry.room else { return };
         self.people.hear_of(app, &entry);
+        typing::end_by(app, &entry);
         if let Some(room) = self.known_room(id) {
             room.deliver(app, vec![entry]);
         }
@@ -210,7 +211,7 @@ impl Hub {
     ) {
         self.people.bring_in(app, connection.account.id, room);
         if let Some(room) = self.known_room(room) {
-            room.answer(connection, position, frame);
+            room.answer(app, connection, position, frame);
         }
     }
 
@@ -219,7 +220,7 @@ impl Hub {
             return room;
         }
         let mut rooms = self.rooms.write().expect("nothing panics while it holds this lock");
-        rooms.entry(id).or_insert_with(|| Arc::new(Room::new(id, reach, self.marks.clone()))).clone()
+        rooms.entry(id).or_insert_with(|| Arc::new(Room::new(id, reach, &self.marks))).clone()
     }
 
     fn known_room(&self, id: RoomId) -> Option<Arc<Room>> {

@@ -182,18 +182,25 @@ impl Outbox {
         Outbox { state: Mutex::new(State::new(stream, closing)), limits }
     }
 
-    /// Sends whole, prebuilt frames. Never waits; after a close it does nothing.
-    pub(crate) fn send(&self, frames: Bytes) {
+    /// Sends whole, prebuilt frames. Never waits; after a close it does nothing. Answers the place in the stream of bytes where
+    /// they end; none when they were not taken, or were dropped at once.
+    pub(crate) fn send(&self, frames: Bytes) -> Option<u64> {
         let mut state = self.lock();
-        match state.send(frames) {
-            Sent::AtOnce => return,
+        let place = match state.send(frames) {
+            Sent::AtOnce => return Some(state.end()),
+            Sent::Unwanted => return None,
             Sent::Queued if state.queued_bytes() > self.limits.bytes_max => {
                 self.begin_close(&mut state, CloseReason::SlowReader, CloseReason::SlowReader.code());
+                None
             }
-            Sent::Queued => {}
-            Sent::Broken => self.abandon(&mut state, CloseReason::Gone),
-        }
+            Sent::Queued => Some(state.end()),
+            Sent::Broken => {
+                self.abandon(&mut state, CloseReason::Gone);
+                None
+            }
+        };
         state.wake();
+        place
     }
 
     /// Closes: what is queued goes out first (a slow reader's queue is dropped instead), then the good-bye, then the
@@ -217,16 +224,9 @@ impl Outbox {
         state.wake();
     }
 
-    /// The place in the stream of bytes up to which everything was sent so far.
-    pub(crate) fn place(&self) -> u64 {
-        self.lock().progress().1
-    }
-
     /// Whether the kernel has taken everything up to a place; none when it never will, because the socket was closed.
     pub(crate) fn has_written(&self, place: u64) -> Option<bool> {
-        let state = self.lock();
-        let is_there = state.progress().0 >= place;
-        (is_there || state.closed().is_none()).then_some(is_there)
+        self.lock().has_written(place)
     }
 
     /// Why this connection was closed, if it was.

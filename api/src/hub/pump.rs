@@ -11,13 +11,17 @@ use std::time::{Duration, Instant};
 use shared::Error;
 use shared::bus::{Inbox, Notice, Word};
 use shared::event::Envelope;
-use shared::id::{AccountId, BootId, Partition, RoomId};
+use shared::id::{AccountId, BootId, Partition, Position, RoomId};
 use shared::planted::Bug;
 use shared::shutdown::Shutdown;
+use shared::store;
+use tokio::sync::Notify;
 
 use super::people::Search;
+use super::room::Room;
+use super::typing;
 use crate::app::Shared;
-use crate::chat::{Happening, history};
+use crate::chat::Happening;
 
 /// How long one read waits for a batch.
 const WAIT: Duration = Duration::from_millis(500);
@@ -29,6 +33,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 const COMPARE_LEASES: u32 = 5;
 /// Pause after the bus did not answer.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Rooms whose heads are asked for in one call.
+const HEADS_AT_ONCE: usize = 500;
 
 /// Runs until `stop`: reads the inbox and hands everything on.
 pub(crate) async fn run(app: Shared, stop: Shutdown) {
@@ -38,14 +44,16 @@ pub(crate) async fn run(app: Shared, stop: Shutdown) {
         heard_at: Instant::now(),
         compared_at: Instant::now(),
         lacking: 0,
-        search: Arc::new(tokio::sync::Mutex::new(Search::new())),
+        compare: Arc::default(),
     };
+    let comparing = tokio::spawn(compare_when_asked(app.clone(), pump.compare.clone()));
     while !stop.begun() {
         if let Err(error) = pump.turn(&app).await {
             tracing::debug!(%error, "the bus does not answer");
             tokio::time::sleep(PAUSE).await;
         }
     }
+    comparing.abort();
     if let Err(error) = app.bus.close_inbox(app.hub.boot()).await {
         tracing::debug!(%error, "the inbox is left to lapse");
     }
@@ -59,7 +67,8 @@ struct Pump {
     compared_at: Instant,
     /// The number that the last beat found given but not arrived.
     lacking: u64,
-    search: Arc<tokio::sync::Mutex<Search>>,
+    /// Asks for a comparison of all heads with the log. Asked twice, it is made once more after the one under way.
+    compare: Arc<Notify>,
 }
 
 impl Pump {
@@ -77,7 +86,7 @@ impl Pump {
         dispatch(app, arrived.notices);
         if arrived.missed {
             tracing::info!("batches are missing from the inbox");
-            self.compare_heads(app);
+            self.compare_heads();
         }
         Ok(())
     }
@@ -97,7 +106,7 @@ impl Pump {
         self.lacking = 0;
         self.beat_at = Some(Instant::now());
         self.heard_at = Instant::now();
-        self.compare_heads(app);
+        self.compare_heads();
         Ok(())
     }
 
@@ -116,43 +125,74 @@ impl Pump {
         let lost = self.lacking > read && !Bug::InboxNumbersUnchecked.is_planted();
         self.lacking = given;
         if lost || was_silent || self.compared_at.elapsed() > app.config.common.lease * COMPARE_LEASES {
-            self.compare_heads(app);
+            self.compare_heads();
         }
         Ok(())
     }
 
-    fn compare_heads(&mut self, app: &Shared) {
+    fn compare_heads(&mut self) {
         self.compared_at = Instant::now();
-        let app = app.clone();
-        let search = self.search.clone();
-        tokio::spawn(async move {
-            compare_heads(&app, None).await;
-            let searched = async {
-                app.hub.people.register_again(&app).await?;
-                search.lock().await.turn(&app).await
-            };
-            if let Err(error) = searched.await {
-                tracing::debug!(%error, "new rooms of people can't be looked for now");
-            }
-        });
+        self.compare.notify_one();
+    }
+}
+
+async fn compare_when_asked(app: Shared, asked: Arc<Notify>) {
+    let mut search = Search::new();
+    loop {
+        asked.notified().await;
+        // First, because these routes lapse, however long the rest takes.
+        if let Err(error) = app.hub.people.register_again(&app).await {
+            tracing::debug!(%error, "routes of people can't be said again");
+        }
+        compare_heads(&app, None).await;
+        if let Err(error) = search.turn(&app).await {
+            tracing::debug!(%error, "new rooms of people can't be looked for now");
+        }
     }
 }
 
 /// Asks the log how far the rooms have come, and has what is missing fetched.
 async fn compare_heads(app: &Shared, partition: Option<Partition>) {
+    let mut by_partition: BTreeMap<Partition, Vec<Arc<Room>>> = BTreeMap::new();
     for room in app.hub.all_rooms() {
-        if partition.is_some_and(|partition| app.partition(room.id) != partition) || room.is_empty() {
+        let its_own = app.partition(room.id);
+        if partition.is_some_and(|partition| its_own != partition) || room.is_empty() {
             continue;
         }
         // A route lapses unless it is said again.
         if let Err(error) = room.register_again(app).await {
             tracing::debug!(%error, room = %room.id, "a route can't be said again");
         }
-        match history::head(app, room.id).await {
-            Ok(head) => room.reach(app, head.position),
-            Err(error) => tracing::debug!(%error, room = %room.id, "a head can't be compared"),
+        by_partition.entry(its_own).or_default().push(room);
+    }
+    for (partition, rooms) in by_partition {
+        for rooms in rooms.chunks(HEADS_AT_ONCE) {
+            if let Err(error) = compare_some(app, partition, rooms).await {
+                tracing::debug!(%error, %partition, "heads can't be compared");
+            }
         }
     }
+}
+
+async fn compare_some(app: &Shared, partition: Partition, rooms: &[Arc<Room>]) -> Result<(), Error> {
+    let ids: Vec<RoomId> = rooms.iter().map(|room| room.id).collect();
+    let (epoch, heads) = app.log.heads(partition, &ids).await?;
+    let mut quiet = Vec::new();
+    for (room, head) in rooms.iter().zip(heads) {
+        match head {
+            Some(head) => room.reach(app, head.position),
+            None => quiet.push(room.id),
+        }
+    }
+    if quiet.is_empty() {
+        return Ok(());
+    }
+    // Nothing has happened there since the log was opened: the head is what was stored before.
+    let stored = store::rooms::last_seqs(&app.pool, &quiet).await?;
+    for (room, seq) in rooms.iter().filter_map(|room| Some((room, *stored.get(&room.id)?))) {
+        room.reach(app, Position { epoch, seq });
+    }
+    Ok(())
 }
 
 /// Tells a person's sockets here something of the moment.
@@ -172,6 +212,7 @@ fn dispatch(app: &Shared, notices: Vec<Notice>) {
             Notice::Envelope(envelope) => {
                 if let Some(room) = envelope.room {
                     app.hub.people.hear_of(app, &envelope);
+                    typing::end_by(app, &envelope);
                     by_room.entry(room).or_default().push(envelope);
                 }
             }

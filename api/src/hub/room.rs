@@ -46,8 +46,8 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(crate) fn new(id: RoomId, reach: Reach, marks: Arc<Marks>) -> Self {
-        let state = State::new((reach == Reach::People).then_some(marks));
+    pub(crate) fn new(id: RoomId, reach: Reach, marks: &Arc<Marks>) -> Self {
+        let state = State::new(reach, marks);
         Self { id, reach, registered: tokio::sync::Mutex::new(None), state: Mutex::new(state) }
     }
 
@@ -196,9 +196,17 @@ impl Room {
         self.follow_up(app, after);
     }
 
-    /// Tells a member something once it was given everything up to `behind`.
-    pub(super) fn answer(&self, connection: &Connection, behind: Position, frame: Bytes) {
+    /// Tells a member something once it was given everything up to `behind`, which the log has: what is missing is fetched, or
+    /// the answer would wait for whatever comes next.
+    pub(super) fn answer(
+        self: &Arc<Self>,
+        app: &Shared,
+        connection: &Connection,
+        behind: Position,
+        frame: Bytes,
+    ) {
         self.lock().answer(connection.id(), behind, frame);
+        self.reach(app, behind);
     }
 
     /// Tells everybody who is live something that has no place in the order.

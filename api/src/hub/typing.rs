@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use shared::bus::Word;
+use shared::event::{Envelope, Event};
 use shared::id::AccountId;
 
 use super::people;
@@ -74,6 +75,12 @@ impl Typing {
         }
     }
 
+    /// Whether one of two people was heard to write to the other.
+    fn has_heard(&self, one: AccountId, other: AccountId) -> bool {
+        let heard = self.heard();
+        !heard.is_empty() && (heard.contains_key(&(one, other)) || heard.contains_key(&(other, one)))
+    }
+
     /// Words that hold no longer.
     fn lapsed(&self, now: Instant) -> Vec<(AccountId, AccountId)> {
         let mut heard = self.heard();
@@ -139,6 +146,20 @@ pub(super) async fn turn(app: &Shared) {
         tell(app, person, to, is_typing).await;
     }
     for (person, to) in app.hub.typing.lapsed(now) {
+        app.hub.people.hear(to, &Word::Typing { person, is_typing: false });
+    }
+}
+
+/// A message ends the typing of its author here, whichever node it was sent through.
+pub(super) fn end_by(app: &Shared, envelope: &Envelope) {
+    let [one, other] = envelope.to[..] else { return };
+    // Nearly always it is known without opening the body.
+    if !app.hub.typing.has_heard(one, other) {
+        return;
+    }
+    let Ok(Event::MessageSent(sent)) = envelope.event() else { return };
+    let (person, to) = if sent.author.id == one { (one, other) } else { (other, one) };
+    if app.hub.typing.hear(person, to, false, Instant::now()) {
         app.hub.people.hear(to, &Word::Typing { person, is_typing: false });
     }
 }

@@ -1,5 +1,7 @@
 //! Direct rooms as the two people in them see them: which there are, what is in them, what has arrived and what is unread.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{PgExecutor, PgPool, Row as _};
@@ -9,7 +11,7 @@ use super::effects::each;
 use super::messages::{StoredMessage, read_all};
 use super::{Stored, epoch_column, marks, number, partition_column, seq_column};
 use crate::error::Error;
-use crate::id::{AccountId, Partition, Position, RoomId};
+use crate::id::{AccountId, MessageId, Partition, Position, RoomId};
 
 /// A direct room of somebody's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +24,14 @@ pub struct DirectRoom {
     pub number: u64,
     /// Whether it holds messages that the person has not read.
     pub has_unread: bool,
+    /// Whether anything was ever written in it.
+    pub has_messages: bool,
 }
 
 /// What a person is in which direct room: nobody leaves one.
 const ROOMS: &str = "
-    select m.account, r.id, r.last_epoch::bigint as last_epoch, r.last_seq, r.number, m.unread > 0 as has_unread
+    select m.account, r.id, r.last_epoch::bigint as last_epoch, r.last_seq, r.number, m.unread > 0 as has_unread,
+           r.last_message_at is not null as has_messages
     from hubbub.member m
     join hubbub.room r on r.id = m.room and r.kind = 'direct'
     where m.is_active and m.account = any($1) and r.created_at >= $2";
@@ -51,8 +56,25 @@ fn read_room(row: &PgRow) -> Result<(AccountId, DirectRoom), sqlx::Error> {
         last: Position { epoch: number(row, "last_epoch")?, seq: number(row, "last_seq")? },
         number: number(row, "number")?,
         has_unread: row.try_get("has_unread")?,
+        has_messages: row.try_get("has_messages")?,
     };
     Ok((AccountId(row.try_get("account")?), room))
+}
+
+/// Whether the two people of a direct room are friends, or anything was ever written in it.
+///
+/// # Errors
+/// `Unavailable` while Postgres is away.
+pub async fn has_begun(executor: impl PgExecutor<'_>, room: RoomId) -> Result<bool, Error> {
+    let has_begun = sqlx::query_scalar(
+        "select exists (select from hubbub.room where id = $1 and last_message_at is not null)
+             or exists (
+                 select from hubbub.member one
+                 join hubbub.member other on other.room = one.room and other.account > one.account
+                 join hubbub.friendship f on f.low = one.account and f.high = other.account
+                 where one.room = $1 and f.state = 'accepted')",
+    );
+    Ok(has_begun.bind(room.0).fetch_one(executor).await?)
 }
 
 /// A part of a direct room, and what is true of it as a whole in the same snapshot.
@@ -66,7 +88,20 @@ pub struct Page {
     pub delivered: Vec<(AccountId, Position)>,
 }
 
-/// Messages that can be read and are not deleted, newest first: those before a place, without the first `skip` of them.
+/// Which messages of a room.
+#[derive(Clone, Copy, Debug)]
+pub struct Newest<'a> {
+    /// Only those before this place.
+    pub before: Option<Position>,
+    /// These, whatever became of them; they are not counted in what follows.
+    pub known: &'a [MessageId],
+    /// Without the newest so many of the others.
+    pub skip: u64,
+    /// At most so many of them.
+    pub limit: u64,
+}
+
+/// Messages that can be read and are not deleted, newest first.
 ///
 /// # Errors
 /// `Unavailable` while Postgres is away.
@@ -74,11 +109,9 @@ pub async fn newest(
     pool: &PgPool,
     room: RoomId,
     partition: Partition,
-    before: Option<Position>,
-    skip: u64,
-    limit: u64,
+    which: Newest<'_>,
 ) -> Result<Stored<Page>, Error> {
-    let before = before.unwrap_or(Position { epoch: u32::MAX, seq: u64::MAX });
+    let before = which.before.unwrap_or(Position { epoch: u32::MAX, seq: u64::MAX });
     let rows = sqlx::query(concat!(
         "select ",
         marks!(),
@@ -94,10 +127,13 @@ pub async fn newest(
          from hubbub.partition p
          left join hubbub.room r on r.id = $1
          left join lateral (
-             select * from hubbub.message
-             where room = $1 and (epoch, seq) < ($3, $4) and deleted_at is null and kind <> 'unreadable'
-             order by epoch desc, seq desc
-             offset $5 limit $6
+             (select * from hubbub.message
+              where room = $1 and (epoch, seq) < ($3, $4) and deleted_at is null and kind <> 'unreadable'
+                and id <> all ($7)
+              order by epoch desc, seq desc
+              offset $5 limit $6)
+             union all
+             select * from hubbub.message where room = $1 and id = any ($7)
          ) m on true
          left join hubbub.account a on a.id = m.author
          ",
@@ -110,8 +146,9 @@ pub async fn newest(
     .bind(partition_column(partition))
     .bind(epoch_column(before.epoch))
     .bind(seq_column(before.seq))
-    .bind(i64::try_from(skip).unwrap_or(i64::MAX))
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(i64::try_from(which.skip).unwrap_or(i64::MAX))
+    .bind(i64::try_from(which.limit).unwrap_or(i64::MAX))
+    .bind(each(which.known, |message| message.0))
     .fetch_all(pool)
     .await?;
     let stored = read_all(&rows)?;
@@ -132,6 +169,24 @@ fn read_marks(row: &PgRow) -> Result<Vec<(AccountId, Position)>, sqlx::Error> {
     Ok(people.into_iter().zip(epochs).zip(seqs).map(mark).collect())
 }
 
+/// Up to where messages of a room have reached a socket of a person.
+///
+/// # Errors
+/// `Unavailable` while Postgres is away.
+pub async fn delivered(
+    executor: impl PgExecutor<'_>,
+    room: RoomId,
+    person: AccountId,
+) -> Result<Position, Error> {
+    let row = sqlx::query(
+        "select delivered_epoch::bigint as epoch, delivered_seq as seq from hubbub.member
+         where room = $1 and account = $2",
+    );
+    let row = row.bind(room.0).bind(person.0).fetch_optional(executor).await?;
+    let Some(row) = row else { return Ok(Position::default()) };
+    Ok(Position { epoch: number(&row, "epoch")?, seq: number(&row, "seq")? })
+}
+
 /// How many messages a person has not read in all direct rooms together.
 ///
 /// # Errors
@@ -146,16 +201,25 @@ pub async fn unread(executor: impl PgExecutor<'_>, person: AccountId) -> Result<
     Ok(unread.bind(person.0).fetch_one(executor).await?)
 }
 
+/// What became of marks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// Those that moved; the others that are not left were there already.
+    pub moved: HashSet<(RoomId, AccountId)>,
+    /// Those whose rows somebody else had locked.
+    pub left: HashSet<(RoomId, AccountId)>,
+}
+
 /// Moves the marks of what has arrived; a mark only grows. A row that somebody else has locked is left for the next time, so that
-/// this waits for nobody; answers whose marks that were.
+/// this waits for nobody.
 ///
 /// # Errors
 /// `Unavailable` while Postgres is away.
 pub async fn note_delivered(
     executor: impl PgExecutor<'_>,
     marks: &[(RoomId, AccountId, Position)],
-) -> Result<Vec<(RoomId, AccountId)>, Error> {
-    let left: Vec<(Uuid, Uuid)> = sqlx::query_as(
+) -> Result<Noted, Error> {
+    let rows: Vec<(Uuid, Uuid, bool)> = sqlx::query_as(
         "with new as (
              select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::bigint[]) as new (room, account, epoch, seq)
          ), free as (
@@ -168,10 +232,15 @@ pub async fn note_delivered(
              from free
              where p.room = free.room and p.account = free.account
                and (free.epoch, free.seq) > (p.delivered_epoch, p.delivered_seq)
+             returning p.room, p.account
+         ), locked as (
+             select room, account from new join hubbub.member using (room, account)
+             except
+             select room, account from free
          )
-         select room, account from new join hubbub.member using (room, account)
-         except
-         select room, account from free",
+         select room, account, true as has_moved from moved
+         union all
+         select room, account, false from locked",
     )
     .bind(each(marks, |mark| mark.0.0))
     .bind(each(marks, |mark| mark.1.0))
@@ -179,5 +248,10 @@ pub async fn note_delivered(
     .bind(each(marks, |mark| seq_column(mark.2.seq)))
     .fetch_all(executor)
     .await?;
-    Ok(left.into_iter().map(|(room, account)| (RoomId(room), AccountId(account))).collect())
+    let mut noted = Noted::default();
+    for (room, account, has_moved) in rows {
+        let these = if has_moved { &mut noted.moved } else { &mut noted.left };
+        these.insert((RoomId(room), AccountId(account)));
+    }
+    Ok(noted)
 }

@@ -1,10 +1,13 @@
 //! Rooms and who is in them, as the api reads them.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
 use uuid::Uuid;
 
+use super::effects::each;
 use super::number;
 use crate::error::Error;
 use crate::id::{AccountId, RoomId};
@@ -114,6 +117,20 @@ pub async fn by_id(executor: impl PgExecutor<'_>, id: RoomId) -> Result<Option<R
     .fetch_optional(executor)
     .await?;
     Ok(row.as_ref().map(read_room).transpose()?)
+}
+
+/// The last number of each of these rooms that is stored.
+///
+/// # Errors
+/// `Unavailable` while Postgres is away.
+pub async fn last_seqs(
+    executor: impl PgExecutor<'_>,
+    rooms: &[RoomId],
+) -> Result<HashMap<RoomId, u64>, Error> {
+    let rows = sqlx::query("select id, last_seq from hubbub.room where id = any ($1)");
+    let rows = rows.bind(each(rooms, |room| room.0)).fetch_all(executor).await?;
+    let read = |row: &PgRow| Ok((RoomId(row.try_get("id")?), number(row, "last_seq")?));
+    Ok(rows.iter().map(read).collect::<Result<_, sqlx::Error>>()?)
 }
 
 /// What a person is in a room; nothing when there is no such room.

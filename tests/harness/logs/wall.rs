@@ -1,10 +1,11 @@
-//! A wall in Postgres that a batch runs into, so that a test can do something to its owner in the middle of a transaction
+//! A wall in Postgres that a batch or a change runs into, so that a test can do something to its owner in the middle of a transaction
 //! rather than at a time that it guessed.
 
 use sqlx::{PgTransaction, Postgres, Transaction};
 
 use super::Stage;
 use crate::children::{PATIENCE, eventually};
+use crate::stack::Stack;
 
 /// A wall that stands until it [falls](Wall::falls).
 pub struct Wall {
@@ -82,6 +83,23 @@ impl Stage {
 
     async fn transaction(&self) -> PgTransaction<'static> {
         shared::store::begin(&self.pool).await.expect("Postgres answers")
+    }
+}
+
+impl Stack {
+    /// Holds up every change of members between its rows, which nobody else sees yet and which are locked, and its COMMIT.
+    ///
+    /// # Panics
+    /// When Postgres does not answer.
+    pub async fn wall_before_changes(&self) -> Wall {
+        let mut session = shared::store::begin(&self.pool).await.expect("Postgres answers");
+        sqlx::query("lock table hubbub.outbox in share mode")
+            .execute(&mut *session)
+            .await
+            .expect("nobody else holds it");
+        let waiting = "select pid from pg_locks where not granted and relation = 'hubbub.outbox'::regclass
+            and database = (select oid from pg_database where datname = current_database())";
+        Wall { session, waiting }
     }
 }
 

@@ -2,12 +2,16 @@
 //! do about it.
 
 mod admin;
+mod arriving;
 mod bounds;
 mod chatting;
 mod friendship;
 mod online;
+mod pages;
 mod presence;
 mod refusals;
+mod resuming;
+mod retrying;
 mod secrets;
 
 use harness::person::{Node, Person};

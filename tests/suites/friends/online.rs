@@ -1,12 +1,17 @@
 //! Who is here, who writes, and how much is unread.
 
-use harness::children::{PATIENCE, eventually};
+use std::time::{Duration, Instant};
+
+use harness::children::eventually;
 use harness::person::{Node, Person};
 use harness::stack::{Role, Stack};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{become_friends, friends};
+
+/// Presence is right within so long after a node died.
+const WITHIN: Duration = Duration::from_secs(30);
 
 async fn online(person: &Person) -> Vec<String> {
     let answer = person.get("/api/v1/chat/friends/online").await.ok();
@@ -51,15 +56,17 @@ async fn who_was_at_a_node_that_died_is_not_here_for_long() {
     let bens = ben.comes_online().await;
     anas.next("friend_online").await;
     let mut second = stack.take(Role::Api, 2);
+    let died_at = Instant::now();
     second.process().kill9();
     drop((second, bens));
-    let gone = eventually(PATIENCE * 2, async || online(&ana).await.is_empty().then_some(()));
+    let gone = eventually(WITHIN, async || online(&ana).await.is_empty().then_some(()));
     gone.await.expect("a dead node's word lapses");
-    let told = eventually(PATIENCE * 2, async || {
-        let frame = tokio::time::timeout(PATIENCE, anas.any()).await.ok()??;
+    let told = eventually(WITHIN, async || {
+        let frame = tokio::time::timeout(WITHIN, anas.any()).await.ok()??;
         (frame["type"] == "friend_offline").then_some(())
     });
     told.await.expect("and who asked is told");
+    assert!(died_at.elapsed() <= WITHIN, "after {:?}", died_at.elapsed());
     drop(anas);
     stack.finish().await;
 }
@@ -100,6 +107,26 @@ async fn a_hundred_typing_frames_a_second_are_one_and_the_stop_is_not_lost() {
     carls.next("error").await;
     assert!(carls.passed.is_empty(), "{:?}", carls.passed);
     drop((anas, bens, carls));
+    stack.finish().await;
+}
+
+#[tokio::test]
+async fn a_message_from_another_device_ends_it_too() {
+    let stack = Stack::builder().nodes(3).start().await;
+    let (ana, ben) = friends(&stack, 3).await;
+    let mut anas = ana.comes_online().await;
+    let mut devices = [ben.at(Node(2)).comes_online().await, ben.comes_online().await];
+    anas.send(&json!({ "type": "typing", "receiver_id": ben.id(), "is_typing": true })).await;
+    for device in &mut devices {
+        assert_eq!(device.next("typing_indicator").await["is_typing"], true);
+    }
+    ana.at(Node(2)).writes(&ben, "from elsewhere").await;
+    for device in &mut devices {
+        assert_eq!(device.next("typing_indicator").await["is_typing"], false);
+        assert!(device.passed.iter().all(|frame| frame["type"] != "new_message"), "{:?}", device.passed);
+        assert_eq!(device.reads(1).await, ["from elsewhere"]);
+    }
+    drop((anas, devices));
     stack.finish().await;
 }
 

@@ -1,8 +1,10 @@
 //! What is refused, how, and that it loses nothing.
 
+use harness::person::{Node, Person};
 use harness::socket::Socket;
-use harness::stack::Stack;
+use harness::stack::{Role, Stack};
 use serde_json::{Value, json};
+use shared::id::{AccountId, RoomId};
 
 use super::{become_friends, friends};
 
@@ -33,6 +35,62 @@ async fn s49_strangers_blocked_people_oneself_and_nobody_are_refused_alike() {
         ana.get(&format!("/api/v1/chat/messages/history/{id}")).await.refused(404, "not_found");
     }
     drop(socket);
+    stack.finish().await;
+}
+
+/// What somebody sees of a person of whom they know the id: by history, and by a resume that names the room of the two.
+async fn sees(me: &Person, other: &str) -> (Value, Vec<Value>) {
+    let history = me.get(&format!("/api/v1/chat/messages/history/{other}")).await;
+    let mut body = history.refused(404, "not_found");
+    body["request_id"] = Value::Null;
+    let (mut socket, _) = me.comes_online_with("&resume=1").await;
+    resumes_with(&mut socket, me, other).await;
+    let (mut unnamed, _) = me.comes_online_with("&resume=1").await;
+    unnamed.send(&json!({ "type": "resume", "after": {} })).await;
+    unnamed.send(&json!({ "type": "nothing" })).await;
+    unnamed.next("error").await;
+    socket.passed.append(&mut unnamed.passed);
+    (body, socket.passed)
+}
+
+/// Resumes in the room of two people, and waits until that is done.
+async fn resumes_with(socket: &mut Socket, me: &Person, other: &str) {
+    let (one, two) = (me.id().parse().expect("a UUID"), other.parse().expect("a UUID"));
+    let room = RoomId::of_pair(AccountId(one), AccountId(two)).to_string();
+    socket.send(&json!({ "type": "resume", "after": { room: "9:9" } })).await;
+    socket.send(&json!({ "type": "nothing" })).await;
+    socket.next("error").await;
+}
+
+#[tokio::test]
+async fn s49_a_stranger_who_is_blocked_sees_what_there_is_to_see_of_nobody() {
+    let mut stack = Stack::builder().nodes(2).start().await;
+    let (ana, eve) = (stack.person("ana").await, stack.person("eve").await);
+    let nothing = sees(&eve, "0192f0c0-0000-7000-8000-00000000dead").await;
+    assert_eq!(sees(&eve, ana.id()).await, nothing);
+    stack.stop(Role::Persister, 1).await;
+    // Eve waits with a socket that has yet to say where she was.
+    let (mut waiting, _) = eve.comes_online_with("&resume=1").await;
+    super::blocks(&ana, &eve).await;
+    resumes_with(&mut waiting, &eve, ana.id()).await;
+    assert!(waiting.passed.is_empty(), "{:?}", waiting.passed);
+    for stored in [false, true] {
+        if stored {
+            stack.add(Role::Persister).await;
+            stack.ready().await;
+            stack.stored().await;
+        }
+        for node in [1, 2] {
+            assert_eq!(sees(&eve.at(Node(node)), ana.id()).await, nothing, "stored: {stored}");
+        }
+    }
+    // What was said is another matter.
+    let ben = stack.person("ben").await;
+    become_friends(&ana, &ben).await;
+    ana.writes(&ben, "before").await;
+    super::blocks(&ana, &ben).await;
+    assert_eq!(ben.letters_with(&ana).await.len(), 1);
+    drop(waiting);
     stack.finish().await;
 }
 
@@ -144,7 +202,7 @@ async fn nobody_is_let_in_without_a_token_that_holds() {
     let told = told.as_mut().unwrap_or_else(|refusal| panic!("{refusal:?}"));
     assert_eq!(told.closed().await, Some(4401));
     stack.run("update hubbub.account set is_active = false").await;
-    let opened = Socket::open("ana", &ana.at(harness::person::Node(1)).friends_url(""), &[]).await;
+    let opened = Socket::open("ana", &ana.at(Node(1)).friends_url(""), &[]).await;
     opened.err().expect("kept out").refused(403, "forbidden");
     stack.finish().await;
 }

@@ -1,16 +1,18 @@
 //! The messages of two people, newest first, with exact counts: what is deleted is left out as if it had never been.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::OnceLock;
 
 use shared::Error;
 use shared::event::{Envelope, Event};
-use shared::id::{AccountId, EntryId, Position, RoomId};
+use shared::id::{AccountId, EntryId, MessageId, Position, RoomId};
 use shared::message::Message;
-use shared::store::direct;
+use shared::store::direct::{self, Newest};
+use shared::stream::Tail;
 
-use super::{Head, both, complete_to, fold, is_incomplete, tail, told};
+use super::{Head, both, complete_to, fold, is_incomplete, tail, tail_until, told};
 use crate::app::App;
+use crate::chat::Happening;
 
 /// Which of a room's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,36 +42,51 @@ pub(crate) struct Letters {
     pub(crate) incomplete: bool,
 }
 
+/// Whether the two people of a direct room are friends, or have ever written to each other. There may be a room without either:
+/// one was made for a block, and whoever is blocked is not to see it.
+///
+/// # Errors
+/// `Unavailable` when a store that is away may know better.
+pub(crate) async fn has_begun(app: &App, room: RoomId) -> Result<bool, Error> {
+    let is_message = |entry: &Envelope| matches!(entry.event(), Ok(Event::MessageSent(_)));
+    let tail = tail_until(app, room, || is_message).await;
+    if tail.as_ref().is_ok_and(|tail| tail.entries.iter().any(is_message)) {
+        return Ok(true);
+    }
+    let is_stored = direct::has_begun(&app.pool, room).await?;
+    if is_stored { Ok(true) } else { tail.map(|_| false) }
+}
+
 /// A page of the messages of a direct room.
 ///
 /// # Errors
 /// `Unavailable` while both stores are away.
 pub(crate) async fn letters(app: &App, room: RoomId, which: Which) -> Result<Letters, Error> {
     let Which { before, skip, limit } = which;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     // Known once the tail was read, which is before Postgres is asked.
-    let unsettled = AtomicUsize::new(0);
+    let newer: OnceLock<Newer> = OnceLock::new();
     let walked = async {
         let tail = tail(app, room).await?;
-        unsettled.store(tail.entries.len(), Ordering::Relaxed);
+        newer.get_or_init(|| Newer::of(app, &tail, before));
         Ok(tail)
     };
-    // What the tail adds or takes away stands at the beginning of the list, or within it: only a list that Postgres has as a
-    // whole can be entered in the middle.
-    let skipped_there = || if unsettled.load(Ordering::Relaxed) == 0 { skip } else { 0 };
+    let skipped_there = || skip.saturating_sub(newer.get().map_or(0, |newer| newer.listed));
     let rows = async {
+        let known = newer.get().map_or(&[][..], |newer| &newer.known);
         let skipped = skipped_there();
-        let wanted = (skip - skipped).saturating_add((limit + 1 + unsettled.load(Ordering::Relaxed)) as u64);
-        direct::newest(&app.pool, room, app.partition(room), before, skipped, wanted).await
+        let wanted = (skip - skipped).saturating_add(u64::from(limit) + 1);
+        let which = Newest { before, known, skip: skipped, limit: wanted };
+        direct::newest(&app.pool, room, app.partition(room), which).await
     };
     let (tail, stored) = both(walked, rows).await?;
     let rows = stored.as_ref().map_or(&[][..], |stored| &stored.rows.messages);
     let mut messages = fold::fold(rows, told(app, tail.as_ref()));
-    messages
-        .retain(|message| message.text.is_some() && before.is_none_or(|before| message.position < before));
+    messages.retain(|message| is_listed(message, before));
     messages.reverse();
+    // Those that were skipped in Postgres stand before the rest of what is skipped, however the two are mixed.
     let surplus = usize::try_from(skip - skipped_there()).unwrap_or(usize::MAX);
     messages.drain(..surplus.min(messages.len()));
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = messages.len() > limit;
     messages.truncate(limit);
     let Head { position, .. } = complete_to(&tail, &stored);
@@ -83,6 +100,32 @@ pub(crate) async fn letters(app: &App, room: RoomId, which: Which) -> Result<Let
     let total = counted + unsettled.map(growth).sum::<i64>();
     let delivered = stored.map_or_else(HashMap::new, |stored| stored.rows.delivered.into_iter().collect());
     Ok(Letters { messages, total, delivered, position, more, incomplete })
+}
+
+/// What the tail of a room adds to the list, or takes from it.
+struct Newer {
+    /// Messages of whose beginning or end it tells: their rows, if they have any, are no measure of what is listed.
+    known: Vec<MessageId>,
+    /// How many of them are listed.
+    listed: u64,
+}
+
+impl Newer {
+    fn of(app: &App, tail: &Tail, before: Option<Position>) -> Self {
+        let events = told(app, Some(tail));
+        let known = events.iter().filter_map(|event| match &event.what {
+            Happening::MessagePosted(message) => Some(message.id),
+            Happening::MessageDeleted { id, .. } => Some(*id),
+            _ => None,
+        });
+        let known = known.collect();
+        let listed = fold::fold(&[], events).iter().filter(|message| is_listed(message, before)).count();
+        Self { known, listed: listed as u64 }
+    }
+}
+
+fn is_listed(message: &Message, before: Option<Position>) -> bool {
+    message.text.is_some() && before.is_none_or(|before| message.position < before)
 }
 
 /// By how much an entry changes the number of messages: none is deleted twice.

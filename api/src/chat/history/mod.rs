@@ -16,7 +16,7 @@ use shared::store::Stored;
 use shared::store::messages::{self, StoredMessage};
 use shared::stream::Tail;
 
-pub(crate) use letters::{Letters, Which, letters};
+pub(crate) use letters::{Letters, Which, has_begun, letters};
 pub(crate) use replay::{REPLAY_MAX, Replay, replay};
 
 use super::{Happened, Happening, TRIES, policy, seats};

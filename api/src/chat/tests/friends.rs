@@ -1,6 +1,8 @@
 //! Friendship is true everywhere from its answer on: what its end or a block forbids is accepted nowhere, whatever a node
 //! remembers.
 
+mod endings;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use shared::event::{Became, Event};

@@ -40,14 +40,14 @@ use crate::hub::outbox::{CLOSE_WITHIN, CloseReason, Closing, Driver, Outbox, Out
 use crate::hub::{self, Connection, Joined, Start};
 
 /// The core of one api node, with its inbox read.
-pub(super) struct Node {
-    pub(super) app: Shared,
+pub(crate) struct Node {
+    pub(crate) app: Shared,
     stop: Shutdown,
     pump: JoinHandle<()>,
 }
 
 impl Node {
-    pub(super) async fn start(stack: &Stack) -> Node {
+    pub(crate) async fn start(stack: &Stack) -> Node {
         Node::start_at(stack, &stack.servers.log_url).await
     }
 
@@ -211,7 +211,7 @@ async fn frame(heard: &mut SplitStream<WebSocketStream<TcpStream>>) -> Option<Va
 }
 
 /// An outbox and, at the other end of its socket, what was heard.
-async fn socket() -> (Arc<Outbox>, JoinHandle<()>, SplitStream<WebSocketStream<TcpStream>>) {
+pub(crate) async fn socket() -> (Arc<Outbox>, JoinHandle<()>, SplitStream<WebSocketStream<TcpStream>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound listener");
     let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
@@ -229,7 +229,7 @@ async fn socket() -> (Arc<Outbox>, JoinHandle<()>, SplitStream<WebSocketStream<T
 }
 
 /// Somebody new.
-pub(super) fn person(name: &str) -> Account {
+pub(crate) fn person(name: &str) -> Account {
     Account {
         id: AccountId(Uuid::new_v4()),
         no: 1,
@@ -247,12 +247,12 @@ pub(super) fn code<T>(outcome: Result<T, Error>) -> Option<Code> {
 }
 
 /// Servers and workers, and no node but those of the scenario.
-pub(super) async fn stack() -> Stack {
+pub(crate) async fn stack() -> Stack {
     Stack::builder().nodes(0).start().await
 }
 
 /// The end of a scenario: all is stored, and no membership change was left in the outbox.
-pub(super) async fn finish(stack: Stack, nodes: Vec<Node>) {
+pub(crate) async fn finish(stack: Stack, nodes: Vec<Node>) {
     for node in nodes {
         node.end().await;
     }

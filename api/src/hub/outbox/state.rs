@@ -23,6 +23,8 @@ pub(super) struct State {
     queued_bytes: usize,
     /// What the kernel has taken in all.
     written: u64,
+    /// What was sent behind this place was dropped; what is written there instead is something else.
+    dropped_behind: Option<u64>,
     /// Part of the queue's head is written: the rest of it must follow before anything else may.
     head_begun: bool,
     /// The peer said that it sends nothing more.
@@ -47,8 +49,10 @@ struct Close {
 
 /// What became of the frames given to [`State::send`].
 pub(super) enum Sent {
-    /// The kernel has them, or the connection is closed and nobody wants them.
+    /// The kernel has them.
     AtOnce,
+    /// The connection is closed.
+    Unwanted,
     Queued,
     /// The socket is no more.
     Broken,
@@ -75,6 +79,7 @@ impl State {
             queue: VecDeque::new(),
             queued_bytes: 0,
             written: 0,
+            dropped_behind: None,
             head_begun: false,
             peer_done: false,
             closing,
@@ -87,9 +92,18 @@ impl State {
         self.queued_bytes
     }
 
-    /// How far the kernel has come, and how far it will be when it has taken what is queued.
-    pub(super) fn progress(&self) -> (u64, u64) {
-        (self.written, self.written + self.queued_bytes as u64)
+    /// How far the kernel will be when it has taken what is queued.
+    pub(super) fn end(&self) -> u64 {
+        self.written + self.queued_bytes as u64
+    }
+
+    /// Whether the kernel has taken everything up to a place; none when it never will.
+    pub(super) fn has_written(&self, place: u64) -> Option<bool> {
+        if self.dropped_behind.is_some_and(|kept| place > kept) {
+            return None;
+        }
+        let is_there = self.written >= place;
+        (is_there || self.close.is_none()).then_some(is_there)
     }
 
     #[cfg(test)]
@@ -127,7 +141,7 @@ impl State {
 
     /// The hot path: one attempt to write, straight from the caller's task.
     pub(super) fn send(&mut self, mut frames: Bytes) -> Sent {
-        let (Some(stream), None) = (&self.stream, &self.close) else { return Sent::AtOnce };
+        let (Some(stream), None) = (&self.stream, &self.close) else { return Sent::Unwanted };
         if self.queue.is_empty() {
             match stream.try_write(&frames) {
                 Ok(written) if written == frames.len() => {
@@ -197,8 +211,10 @@ impl State {
         let Some(reason) = self.closed() else { return };
         if reason == CloseReason::SlowReader {
             let half_written = if self.head_begun { self.queue.pop_front() } else { None };
-            self.uncount(half_written.as_ref().map_or(0, |head| head.bytes.len()));
+            let rest = half_written.as_ref().map_or(0, |head| head.bytes.len());
+            self.uncount(rest);
             self.forget_queue();
+            self.dropped_behind = Some(self.written + rest as u64);
             if let Some(head) = half_written {
                 self.enqueue(head.bytes);
                 self.head_begun = true;

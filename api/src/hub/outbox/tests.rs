@@ -264,6 +264,54 @@ async fn an_outbox_at_rest_holds_no_buffer() {
 }
 
 #[tokio::test]
+async fn what_comes_after_the_close_goes_nowhere() {
+    let (_client, server) = pair().await;
+    let open = drive(server, GENEROUS, Closing::WebSocket);
+    let place = open.outbox.send(text_frame(b"in time")).expect("it is taken");
+    open.outbox.close(CloseReason::Drain);
+    assert_eq!(open.outbox.send(text_frame(b"too late")), None);
+    assert_eq!(open.outbox.has_written(place), Some(true), "what was in time is out");
+    open.outbox.peer_is_done();
+    open.let_go().await;
+}
+
+#[tokio::test]
+async fn what_a_broken_socket_did_not_take_goes_nowhere() {
+    let (client, server) = pair().await;
+    let lost = drive(server, GENEROUS, Closing::WebSocket);
+    client.set_zero_linger().unwrap();
+    drop(client);
+    let mut last = Some(0);
+    while lost.outbox.closed().is_none() {
+        last = lost.outbox.send(text_frame(b"anybody?"));
+        tokio::task::yield_now().await;
+    }
+    if let Some(place) = last {
+        assert_ne!(lost.outbox.has_written(place), Some(false), "nothing of it is still under way");
+    }
+    assert_eq!(lost.outbox.send(text_frame(b"anybody?")), None);
+    lost.let_go().await;
+}
+
+#[tokio::test]
+async fn what_is_dropped_because_the_peer_is_slow_goes_nowhere_though_it_reads_the_good_bye() {
+    let (mut client, server) = pair().await;
+    let slow = drive(server, OutboxLimits { bytes_max: 50_000, ..UNHURRIED }, Closing::WebSocket);
+    slow.stuff(40_000);
+    // Shorter than the close frame that is written in its stead.
+    let waiting = slow.outbox.send(text_frame(b"!")).expect("it is queued");
+    assert_eq!(slow.outbox.has_written(waiting), Some(false));
+    assert_eq!(slow.outbox.send(text_frame(&[b'y'; 20_000])), None, "the one that is too much");
+    assert_eq!(slow.outbox.closed(), Some(CloseReason::SlowReader));
+    assert_eq!(slow.outbox.has_written(waiting), None);
+    slow.outbox.peer_is_done();
+    let bytes = read_all(&mut client).await;
+    assert_eq!(frames(&bytes).last().map(|(opcode, _)| *opcode), Some(0x8), "it reads on to the close");
+    let outbox = slow.let_go().await;
+    assert_eq!(outbox.has_written(waiting), None);
+}
+
+#[tokio::test]
 async fn empty_bytes_are_nothing() {
     let (_client, server) = pair().await;
     let outbox = Outbox::new(Arc::new(server), GENEROUS, Closing::WebSocket);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use chrono::DateTime;
 use shared::Error;
 use shared::id::{AccountId, Partition, Position, RoomId};
@@ -12,14 +13,16 @@ use super::super::room::tell_of_gap;
 use super::super::{Connection, Start, online};
 use super::Socket;
 use crate::app::Shared;
-use crate::chat::history::Head;
+use crate::chat::history::{self, Head};
 
 /// A person's socket that has come. Dropping it ends what it hears.
 pub(crate) struct Arrival {
     app: Shared,
     socket: Arc<Socket>,
-    /// Rooms that hold something the person has not read.
+    /// Rooms that hold something the person has not read, or may: what is not stored yet counts as that.
     unread: HashSet<RoomId>,
+    /// Rooms in which something was written when the socket came.
+    begun: HashSet<RoomId>,
 }
 
 /// Lets a person's socket in: from the answer on, nothing that happens in the person's direct rooms passes it by. It is told
@@ -37,8 +40,11 @@ pub(crate) async fn arrive(app: &Shared, connection: Arc<Connection>) -> Result<
     for room in &rooms {
         socket.enter(app, room.room, heads[&room.room].position);
     }
-    let unread = rooms.iter().filter(|room| room.has_unread).map(|room| room.room).collect();
-    let arrival = Arrival { app: app.clone(), socket, unread };
+    let is_unstored = |room: &DirectRoom| heads[&room.room].position.seq > room.last.seq;
+    let unread =
+        rooms.iter().filter(|room| room.has_unread || is_unstored(room)).map(|room| room.room).collect();
+    let begun = rooms.iter().filter(|room| room.has_messages).map(|room| room.room).collect();
+    let arrival = Arrival { app: app.clone(), socket, unread, begun };
     arrival.stand_in(&rooms).await?;
     Ok(arrival)
 }
@@ -80,24 +86,41 @@ impl Arrival {
         for (room, behind) in entered {
             let start = match after {
                 None => Start::Now(behind),
-                Some(after) => match after.get(&room.id) {
-                    Some(position) => Start::Resume(*position),
-                    None => {
-                        if self.unread.contains(&room.id) {
-                            tell_of_gap(&self.socket.connection, room.id, behind);
-                        }
-                        Start::Now(behind)
-                    }
-                },
+                Some(after) => self.resume_in(room.id, behind, after.get(&room.id).copied()).await?,
             };
             self.socket.go_live_in(&self.app, &room, start).await?;
         }
         Ok(())
     }
 
-    /// Notes which friends the socket was told are here.
-    pub(crate) fn knows_online(&self, friends: &HashSet<AccountId>) {
-        self.socket.friends.lock().expect("nothing panics while it holds this lock").extend(friends);
+    /// Where a socket that asked to resume goes on in a room that it may have named.
+    async fn resume_in(
+        &self,
+        room: RoomId,
+        behind: Position,
+        named: Option<Position>,
+    ) -> Result<Start, Error> {
+        let is_concerned = named.is_some() || self.unread.contains(&room);
+        // A room may be there only because somebody blocks the person, who is not to learn that.
+        if !is_concerned || !(self.begun.contains(&room) || history::has_begun(&self.app, room).await?) {
+            return Ok(Start::Now(behind));
+        }
+        Ok(named.map_or_else(
+            || {
+                tell_of_gap(&self.socket.connection, room, behind);
+                Start::Now(behind)
+            },
+            Start::Resume,
+        ))
+    }
+
+    /// Says what a socket is told first, `frames`, which are made from who is here; nothing of the moment comes before.
+    pub(crate) fn greet<const N: usize>(
+        &self,
+        online: HashSet<AccountId>,
+        frames: impl FnOnce(&HashSet<AccountId>) -> [Bytes; N],
+    ) {
+        self.socket.greet(online, frames);
     }
 }
 

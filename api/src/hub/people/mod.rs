@@ -6,11 +6,14 @@
 //! beginning.
 
 mod arrival;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use shared::Error;
 use shared::bus::{Notice, Topic, Word};
@@ -33,6 +36,8 @@ struct Person {
     id: AccountId,
     /// Under which name of this node the person is registered. Held while registering.
     registered: tokio::sync::Mutex<Option<BootId>>,
+    /// Held while it is said whether the person is here.
+    turn: Arc<tokio::sync::Mutex<()>>,
     state: Mutex<State>,
 }
 
@@ -48,8 +53,32 @@ struct State {
 struct Socket {
     connection: Arc<Connection>,
     rooms: Mutex<Rooms>,
-    /// Friends of whom it was told that they are here.
-    friends: Mutex<HashSet<AccountId>>,
+    friends: Mutex<Friends>,
+}
+
+/// What a socket knows of its person's friends.
+#[derive(Default)]
+struct Friends {
+    /// Those who are here, as the socket was told or will be when it is greeted.
+    online: HashSet<AccountId>,
+    /// Those who were heard to go before the socket was greeted; none from then on.
+    gone: HashSet<AccountId>,
+    /// Whether the socket was greeted: nothing else is said to it before.
+    is_greeted: bool,
+}
+
+impl Friends {
+    /// Somebody came or went; whether that is news to the socket.
+    fn note(&mut self, person: AccountId, online: bool) -> bool {
+        if !self.is_greeted {
+            let (now, before) =
+                if online { (&mut self.online, &mut self.gone) } else { (&mut self.gone, &mut self.online) };
+            before.remove(&person);
+            now.insert(person);
+            return false;
+        }
+        if online { self.online.insert(person) } else { self.online.remove(&person) }
+    }
 }
 
 #[derive(Default)]
@@ -82,6 +111,15 @@ impl People {
         self.all().iter().filter(|person| !person.lock().sockets.is_empty()).map(|person| person.id).collect()
     }
 
+    pub(super) fn is_present(&self, id: AccountId) -> bool {
+        self.get(id).is_some_and(|person| !person.lock().sockets.is_empty())
+    }
+
+    /// Held by whoever says whether a person is here.
+    pub(super) fn turn_of(&self, id: AccountId) -> Arc<tokio::sync::Mutex<()>> {
+        self.person(id).turn.clone()
+    }
+
     /// Something has happened that concerns two people: where it is their direct room, their sockets here are to be in it.
     pub(super) fn hear_of(&self, app: &Shared, envelope: &Envelope) {
         let (Some(room), [one, other]) = (envelope.room, &envelope.to[..]) else { return };
@@ -111,9 +149,7 @@ impl People {
     pub(super) fn known_online(&self, id: AccountId) -> HashSet<AccountId> {
         let Some(person) = self.get(id) else { return HashSet::new() };
         let state = person.lock();
-        let known = |socket: &Arc<Socket>| {
-            socket.friends.lock().expect("nothing panics while it holds this lock").clone()
-        };
+        let known = |socket: &Arc<Socket>| socket.friends().online.clone();
         state.sockets.iter().flat_map(known).collect()
     }
 
@@ -163,7 +199,7 @@ impl People {
 impl Person {
     fn new(id: AccountId) -> Self {
         let state = State { empty_since: Some(Instant::now()), ..State::default() };
-        Self { id, registered: tokio::sync::Mutex::new(None), state: Mutex::new(state) }
+        Self { id, registered: tokio::sync::Mutex::new(None), turn: Arc::default(), state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -264,15 +300,37 @@ impl Socket {
         room.catch_up(app, &self.connection, start).await
     }
 
+    fn friends(&self) -> MutexGuard<'_, Friends> {
+        self.friends.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// Tells the socket something of the moment. The lock is held until that is sent, so that the last word is the last one said.
     fn hear(&self, word: &Word) {
-        if let Word::Presence { person, online } = *word {
-            let mut friends = self.friends.lock().expect("nothing panics while it holds this lock");
-            let is_news = if online { friends.insert(person) } else { friends.remove(&person) };
-            if !is_news {
-                return;
-            }
+        let mut friends = self.friends();
+        if let Word::Presence { person, online } = *word
+            && !friends.note(person, online)
+        {
+            return;
         }
-        if let Some(frame) = dialect::encode_word(self.connection.encoding, word) {
+        if friends.is_greeted
+            && let Some(frame) = dialect::encode_word(self.connection.encoding, word)
+        {
+            self.connection.outbox.send(frame);
+        }
+    }
+
+    /// Says the first frames, made from who is here: `online` when that was asked, and what was heard since the socket came.
+    fn greet<const N: usize>(
+        &self,
+        online: HashSet<AccountId>,
+        frames: impl FnOnce(&HashSet<AccountId>) -> [Bytes; N],
+    ) {
+        let mut friends = self.friends();
+        friends.online.extend(online);
+        let gone = std::mem::take(&mut friends.gone);
+        friends.online.retain(|friend| !gone.contains(friend));
+        friends.is_greeted = true;
+        for frame in frames(&friends.online) {
             self.connection.outbox.send(frame);
         }
     }

@@ -9,20 +9,24 @@ use shared::id::{MessageId, Position};
 use shared::message::Message;
 
 use super::super::Start;
-use crate::chat::history::REPLAY_MAX;
 use crate::chat::{Happened, Happening};
 
 /// Like totals are held back for so long at most: whoever broke off within that time may not have heard of one.
 const HELD_BACK: chrono::TimeDelta = chrono::TimeDelta::milliseconds(500);
 
-#[derive(Default)]
 pub(super) struct Ring {
     /// The position behind which the ring is complete.
     floor: Position,
     events: VecDeque<Arc<Happened>>,
+    /// At most so many of them.
+    most: usize,
 }
 
 impl Ring {
+    pub(super) fn of_at_most(most: usize) -> Self {
+        Self { floor: Position::default(), events: VecDeque::new(), most }
+    }
+
     /// Starts anew behind `floor`.
     pub(super) fn begin(&mut self, floor: Position) {
         self.floor = floor;
@@ -33,7 +37,7 @@ impl Ring {
         if let Happening::MessageDeleted { id, at, .. } = event.what {
             self.forget_text(id, at);
         }
-        if self.events.len() == REPLAY_MAX
+        if self.events.len() == self.most
             && let Some(oldest) = self.events.pop_front()
         {
             self.floor = oldest.position;
@@ -111,6 +115,8 @@ mod tests {
     use shared::id::{AccountId, RoomId};
     use uuid::Uuid;
 
+    const MOST: usize = 10;
+
     fn at(epoch: u32, seq: u64) -> Position {
         Position { epoch, seq }
     }
@@ -134,7 +140,7 @@ mod tests {
     }
 
     fn ring(floor: Position, events: Vec<Arc<Happened>>) -> Ring {
-        let mut ring = Ring::default();
+        let mut ring = Ring::of_at_most(MOST);
         ring.begin(floor);
         events.into_iter().for_each(|event| ring.push(event));
         ring
@@ -155,11 +161,11 @@ mod tests {
 
     #[test]
     fn an_old_event_leaves_the_ring_and_raises_its_floor() {
-        let most = u64::try_from(REPLAY_MAX).unwrap();
+        let most = u64::try_from(MOST).unwrap();
         let ring = ring(at(1, 0), (1..=most + 1).map(|seq| said(at(1, seq), 0)).collect());
         let last = at(1, most + 1);
         assert_eq!(ring.behind(Start::Now(at(1, 0)), last).map(|events| events.len()), None);
-        assert_eq!(ring.behind(Start::Now(at(1, 1)), last).map(|events| events.len()), Some(REPLAY_MAX));
+        assert_eq!(ring.behind(Start::Now(at(1, 1)), last).map(|events| events.len()), Some(MOST));
     }
 
     #[test]

@@ -13,15 +13,20 @@ use shared::telemetry::names;
 use super::super::marks::Marks;
 use super::super::outbox::CloseReason;
 use super::super::{Connection, Start};
+use super::Reach;
 use super::likes::LikeFrames;
 use super::ring::Ring;
 use crate::app::Shared;
-use crate::chat::history::Head;
+use crate::chat::history::{Head, REPLAY_MAX};
 use crate::chat::{Happened, Happening};
 use crate::dialect::{self, Ear};
 
 /// Envelopes kept behind a hole while it is filled; what does not fit is fetched with the rest.
 const HELD_MAX: usize = 1_000;
+
+/// Events that a room of two people keeps in memory. There are many such rooms, with one or two who may come back to each; the log
+/// has the rest.
+const REMEMBERED_OF_PEOPLE: usize = 64;
 
 pub(super) struct State {
     /// Everything up to here was given to the members that are live; none before the head was read.
@@ -87,12 +92,16 @@ pub(super) enum GoLive {
 }
 
 impl State {
-    pub(super) fn new(marks: Option<Arc<Marks>>) -> Self {
+    pub(super) fn new(reach: Reach, marks: &Arc<Marks>) -> Self {
+        let (remembered, marks) = match reach {
+            Reach::Room => (REPLAY_MAX, None),
+            Reach::People => (REMEMBERED_OF_PEOPLE, Some(marks.clone())),
+        };
         Self {
             last: None,
             members: Vec::new(),
             restricting: 0,
-            ring: Ring::default(),
+            ring: Ring::of_at_most(remembered),
             held: BTreeMap::new(),
             filling: false,
             likes: LikeFrames::default(),
@@ -123,7 +132,9 @@ impl State {
     }
 
     /// Tells a member something once it was given everything up to `behind`, which may be so already.
+    /// Of several answers about one place, as a client gets that asks again and again, the last one counts.
     pub(super) fn answer(&mut self, to: u64, behind: Position, frame: Bytes) {
+        self.answers.retain(|answer| (answer.to, answer.behind) != (to, behind));
         self.answers.push(Answer { to, behind, frame });
         self.give_answers();
     }
@@ -323,9 +334,9 @@ impl State {
                 told.len() - 1
             });
             let (_, frames, count) = &mut told[at];
-            member.connection.outbox.send(frames.clone());
+            let place = member.connection.outbox.send(frames.clone());
             *count += 1;
-            self.mark(&member.connection, events);
+            self.mark(&member.connection, events, place);
         }
         for (ear, _, count) in told {
             metrics::counter!(names::DELIVERIES, "dialect" => ear.encoding.dialect())
@@ -340,14 +351,14 @@ impl State {
 
     /// Gives one connection what it lacks.
     pub(super) fn hand(&self, connection: &Connection, events: &[Arc<Happened>]) {
-        connection.outbox.send(encode_all(&connection.ear(events), events));
-        self.mark(connection, events);
+        let place = connection.outbox.send(encode_all(&connection.ear(events), events));
+        self.mark(connection, events, place);
     }
 
-    /// Notes the last message that is on its way to somebody else's socket.
-    fn mark(&self, connection: &Connection, events: &[Arc<Happened>]) {
-        if let Some(marks) = &self.marks {
-            marks.note(connection, events);
+    /// Notes the last message that is on its way to somebody else's socket, which takes it up to `place`, if at all.
+    fn mark(&self, connection: &Connection, events: &[Arc<Happened>], place: Option<u64>) {
+        if let (Some(marks), Some(place)) = (&self.marks, place) {
+            marks.note(connection, events, place);
         }
     }
 }

@@ -204,7 +204,9 @@ impl Connection<'_> {
             match event {
                 Event::Text(text) => self.call(Box::pin(session.on_text(&text))).await,
                 Event::Binary(payload) => self.call(Box::pin(session.on_binary(&payload))).await,
-                Event::Ping(payload) => self.outbox.send(pong_frame(&payload)),
+                Event::Ping(payload) => {
+                    self.outbox.send(pong_frame(&payload));
+                }
                 Event::Pong => {}
                 Event::Close(code) => self.outbox.answer_close(code),
             }

@@ -259,11 +259,18 @@ pub(super) async fn end_within(
     askers: &[AccountId],
 ) -> Result<(), Error> {
     let (pair, room) = (ordered(people[0], people[1]), RoomId::of_pair(people[0], people[1]));
-    // Without the room there never was a friendship.
-    if membership::lock_room(&mut *tx, room).await?.is_some() {
-        change(&mut *tx, room, people[0], by, Became::Unfriended).await?;
+    let mut has_room = membership::lock_room(&mut *tx, room).await?.is_some();
+    if !has_room {
+        // Without the room there never was a friendship, unless one begins at this moment: then this waits for that request, is
+        // too late for it, and the room is there. Whoever took a request back must not wait for a room.
+        let was_in_time = take_back(&mut *tx, pair, askers).await?;
+        has_room = !was_in_time && membership::lock_room(&mut *tx, room).await?.is_some();
     }
-    Ok(take_back(tx, pair, askers).await?)
+    if has_room {
+        change(&mut *tx, room, people[0], by, Became::Unfriended).await?;
+        take_back(tx, pair, askers).await?;
+    }
+    Ok(())
 }
 
 /// Makes two people friends whom nobody asked, within a transaction of the caller's; false when one of them blocks the
@@ -301,13 +308,13 @@ async fn change(
     }
 }
 
-/// Ends a request, if one of `askers` made it.
+/// Ends a request, if one of `askers` made it; whether there was one.
 async fn take_back(
     executor: impl PgExecutor<'_>,
     pair: [AccountId; 2],
     askers: &[AccountId],
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
+) -> Result<bool, sqlx::Error> {
+    let ended = sqlx::query(
         "update hubbub.friendship set state = 'none', updated_at = now()
          where low = $1 and high = $2 and state = 'requested' and requested_by = any ($3)",
     )
@@ -316,7 +323,7 @@ async fn take_back(
     .bind(askers.iter().map(|asker| asker.0).collect::<Vec<_>>())
     .execute(executor)
     .await?;
-    Ok(())
+    Ok(ended.rows_affected() > 0)
 }
 
 /// Whose friendship or request has this name, if `me` is one of them.

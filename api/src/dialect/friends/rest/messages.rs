@@ -22,7 +22,7 @@ use super::account_id;
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::chat::history::{self, Which};
-use crate::chat::{direct, friends, policy, seats, send};
+use crate::chat::{direct, friends, send};
 use crate::describe::{Invalid, Problem};
 use crate::dialect::wire;
 use crate::hub::typing;
@@ -38,7 +38,8 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(list_online))
 }
 
-/// Sends a message to a friend. The answer comes when it is ordered and durable.
+/// Sends a message to a friend. The answer comes when it is ordered and durable; that to a repeated send tells how the message
+/// stands by now.
 #[utoipa::path(post, path = "/api/v1/chat/messages", tag = "friends", operation_id = "friends_send_message",
     params(("Idempotency-Key" = Option<String>, Header, description = "Another place for client_msg_id")),
     request_body = SendBody, responses(
@@ -65,12 +66,15 @@ async fn send_message(
     let receipt = send::send_to_friend(&app, me, receiver, draft).await?;
     typing::say(&app, me.id, receiver, false).await;
     count_message();
-    if let Some(entry) = receipt.entry.clone() {
-        app.hub.take_in(&app, entry);
-    }
-    let message = as_sent(&receipt, room, &nonce, Author::from(&**me), receiver, text);
+    let (message, delivered) = match receipt.entry.clone() {
+        Some(entry) => {
+            app.hub.take_in(&app, entry);
+            (as_sent(&receipt, room, &nonce, Author::from(&**me), receiver, text), Position::default())
+        }
+        None => direct::as_it_stands(&app, room, receipt.id, receiver).await?,
+    };
     let people = people(&app, &caller, receiver, &[]).await;
-    let body = FullLetterBody::of(&message, people[&receiver].clone(), Position::default());
+    let body = FullLetterBody::standing(&message, people[&receiver].clone(), delivered);
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
@@ -95,8 +99,7 @@ async fn read_history(
 ) -> Result<Response, Failure> {
     let friend = account_id(&friend, "friend_id")?;
     let query = HistoryQuery::parse(&uri, app.config.limits.list_items)?;
-    let room = RoomId::of_pair(caller.account.id, friend);
-    seats::allowed(&app, room, caller.account.id, policy::may_read).await.map_err(no_conversation)?;
+    let room = direct::conversation(&app, caller.account.id, friend).await.map_err(no_conversation)?;
     let which = Which { before: query.cursor, skip: query.skip, limit: query.limit };
     let page = history::letters(&app, room, which).await?;
     let people = people(&app, &caller, friend, &page.messages).await;

@@ -44,6 +44,12 @@ struct Waiting {
 }
 
 impl Waiting {
+    /// Whether the socket may still say where it was.
+    fn waits(&self) -> bool {
+        // Who holds the lock is letting the socket hear right now.
+        self.is_live.try_lock().is_ok_and(|is_live| !*is_live)
+    }
+
     /// Lets the socket hear everything from here on, unless it does already.
     async fn go_live(&self, after: Option<&HashMap<RoomId, Position>>) -> Result<bool, Error> {
         let mut is_live = self.is_live.lock().await;
@@ -78,10 +84,12 @@ impl Visit {
     async fn arrive(&mut self) -> Result<(), Error> {
         let arrival = people::arrive(&self.app, self.connection.clone()).await?;
         let online = friends::online_friends(&self.app, self.me()).await?;
-        arrival.knows_online(&online);
-        self.say(&FrameOut::established(self.me()));
-        self.say(&FrameOut::OnlineFriends { friends: online.into_iter().map(|friend| friend.0).collect() });
-        online::here(&self.app, self.me()).await?;
+        arrival.greet(online, |online| {
+            let friends = online.iter().map(|friend| friend.0).collect();
+            [FrameOut::established(self.me()), FrameOut::OnlineFriends { friends }]
+                .map(|frame| frame_of(&frame))
+        });
+        online::say(&self.app, self.me()).await?;
         let waiting = Arc::new(Waiting { arrival, is_live: tokio::sync::Mutex::new(false) });
         self.arrival = Some(waiting.clone());
         if self.connection.resumes {
@@ -107,9 +115,7 @@ impl Visit {
     /// Does what a frame asks for; on failure also says which send it was about.
     async fn handle(&mut self, text: &str) -> Result<(), (Error, Option<String>)> {
         self.let_pass().map_err(|refusal| (refusal.into(), None))?;
-        let limits = &self.app.config.limits;
-        let limits = JsonLimits { depth: limits.json_depth, keys: limits.json_keys };
-        let frame = FrameIn::read(text, limits);
+        let frame = FrameIn::read(text, self.json_limits(text));
         match frame.map_err(|misread| (misread.why.into(), misread.client_msg_id))? {
             FrameIn::SendMessage { receiver_id, content, client_msg_id } => {
                 let sent = self.send(receiver_id, content, client_msg_id.as_deref()).await;
@@ -155,13 +161,31 @@ impl Visit {
 
     async fn resume(&self, after: &HashMap<RoomId, Position>) -> Result<(), Error> {
         let was_asked = match &self.arrival {
-            Some(waiting) if self.connection.resumes => waiting.go_live(Some(after)).await?,
-            _ => false,
+            Some(waiting) if self.connection.resumes => waiting.go_live(Some(after)).await,
+            _ => Ok(false),
         };
-        if was_asked {
-            return Ok(());
+        match was_asked {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::refused(
+                Code::Invalid,
+                "resume is the first frame of a socket opened with resume=1",
+            )),
+            Err(error) => {
+                // It hears of some of its rooms only, and can't ask again.
+                tell(&self.connection.outbox, &error, None);
+                self.connection.outbox.close(CloseReason::Gap);
+                Ok(())
+            }
         }
-        Err(Error::refused(Code::Invalid, "resume is the first frame of a socket opened with resume=1"))
+    }
+
+    /// How deep and wide a frame may be. One that says of a thousand rooms where the client was in them is bounded by its length
+    /// alone.
+    fn json_limits(&self, text: &str) -> JsonLimits {
+        let limits = &self.app.config.limits;
+        let may_resume =
+            self.connection.resumes && self.arrival.as_ref().is_some_and(|waiting| waiting.waits());
+        JsonLimits { depth: limits.json_depth, keys: if may_resume { text.len() } else { limits.json_keys } }
     }
 
     /// Takes a frame off what this socket may send.
@@ -170,10 +194,6 @@ impl Visit {
         self.frames.take(rate, Instant::now()).map_err(|wait| {
             Refusal::new(Code::RateLimited, "Too many frames, please slow down").retry_after(wait)
         })
-    }
-
-    fn say(&self, frame: &FrameOut<'_>) {
-        self.connection.outbox.send(frame_of(frame));
     }
 }
 

@@ -87,11 +87,16 @@ pub(crate) struct LetterBody<'a> {
 impl<'a> LetterBody<'a> {
     /// `None` for what has no text to show: deleted, or stored in a form that nobody can read.
     pub(crate) fn of(message: &'a Message, receiver: AccountId, status: Status) -> Option<Self> {
-        Some(Self {
+        message.text.as_ref().map(|_| Self::standing(message, receiver, status))
+    }
+
+    /// The same for whatever became of it: without its text where it has none.
+    fn standing(message: &'a Message, receiver: AccountId, status: Status) -> Self {
+        Self {
             message_id: message.id.0,
             sender_id: message.author.id.0,
             receiver_id: receiver.0,
-            content: Cow::Borrowed(message.text.as_deref()?),
+            content: Cow::Borrowed(message.text.as_deref().unwrap_or_default()),
             status,
             created_at: ZonedUtc(message.created_at),
             sender: PersonBody::of(&message.author),
@@ -99,7 +104,7 @@ impl<'a> LetterBody<'a> {
             client_msg_id: Cow::Borrowed(&message.nonce),
             epoch: message.position.epoch,
             seq: message.position.seq,
-        })
+        }
     }
 }
 
@@ -109,7 +114,7 @@ impl<'a> LetterBody<'a> {
 pub(crate) struct FullLetterBody<'a> {
     #[serde(flatten)]
     letter: LetterBody<'a>,
-    /// Always false: what was deleted is not answered.
+    /// Whether it was taken back; then it has no content. Only the answer to a repeated send tells of such a message at all.
     is_deleted: bool,
     /// The last time that the message itself changed.
     updated_at: ZonedUtc,
@@ -121,14 +126,20 @@ pub(crate) struct FullLetterBody<'a> {
 impl<'a> FullLetterBody<'a> {
     /// `None` for what has no text to show.
     pub(crate) fn of(message: &'a Message, receiver: AccountSummary, delivered: Position) -> Option<Self> {
+        message.text.as_ref().map(|_| Self::standing(message, receiver, delivered))
+    }
+
+    /// The same for whatever became of it.
+    pub(crate) fn standing(message: &'a Message, receiver: AccountSummary, delivered: Position) -> Self {
         let status = Status::of(message, delivered);
-        Some(Self {
-            letter: LetterBody::of(message, AccountId(receiver.account_id), status)?,
-            is_deleted: false,
-            updated_at: ZonedUtc(message.edited_at.unwrap_or(message.created_at)),
+        let changed_at = message.deleted_at.or(message.edited_at).unwrap_or(message.created_at);
+        Self {
+            letter: LetterBody::standing(message, AccountId(receiver.account_id), status),
+            is_deleted: message.deleted_at.is_some(),
+            updated_at: ZonedUtc(changed_at),
             read_at: message.read_at.map(ZonedUtc),
             receiver,
-        })
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) enum FrameIn {
     },
 }
 
-/// Rooms with their places; at most so many as anybody has conversations.
+/// Rooms with their places; as many as fit into a frame.
 fn positions<'de, D: serde::Deserializer<'de>>(from: D) -> Result<HashMap<RoomId, Position>, D::Error> {
     let given: HashMap<Uuid, String> = HashMap::deserialize(from)?;
     let read = |(room, place): (Uuid, String)| {
