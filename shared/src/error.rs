@@ -203,22 +203,82 @@ pub fn is_postgres_away(error: &sqlx::Error) -> bool {
 /// Whether Redis is away, loading or out of memory, rather than refusing what it was asked.
 #[must_use]
 pub fn is_redis_away(error: &redis::RedisError) -> bool {
-    use redis::{ErrorKind, ServerErrorKind};
-    error.is_io_error()
+    use redis::ErrorKind;
+    let is_lost = error.is_io_error()
         || error.is_timeout()
         || error.is_connection_dropped()
         || matches!(
             error.kind(),
-            ErrorKind::Io
-                | ErrorKind::AuthenticationFailed
-                | ErrorKind::ClusterConnectionNotFound
-                | ErrorKind::Server(
-                    ServerErrorKind::BusyLoading
-                        | ServerErrorKind::TryAgain
-                        | ServerErrorKind::ClusterDown
-                        | ServerErrorKind::MasterDown
-                        | ServerErrorKind::ReadOnly
-                )
+            ErrorKind::Io | ErrorKind::AuthenticationFailed | ErrorKind::ClusterConnectionNotFound
+        );
+    // Of several commands, each that was refused has its own reason.
+    is_lost
+        || error
+            .clone()
+            .into_server_errors()
+            .is_some_and(|errors| errors.iter().any(|(_, error)| is_server_away(error)))
+}
+
+fn is_server_away(error: &redis::ServerError) -> bool {
+    use redis::ServerErrorKind;
+    matches!(
+        error.kind(),
+        Some(
+            ServerErrorKind::BusyLoading
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly
         )
-        || error.code().is_some_and(|code| matches!(code, "OOM" | "MISCONF" | "NOREPLICAS"))
+    ) || matches!(error.code(), "OOM" | "MISCONF" | "NOREPLICAS")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What a client gets from a Redis that refuses every command with `refusal`, alone and within a transaction.
+    async fn from_a_redis_that_refuses(refusal: &'static str) -> [Error; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}/", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            let (reader, mut writer) = socket.into_split();
+            let mut lines = BufReader::new(reader).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let answer = match line.as_str() {
+                    "MULTI" | "CLIENT" => "+OK".to_owned(),
+                    "GET" => format!("-{refusal}"),
+                    "EXEC" => "-EXECABORT Transaction discarded because of previous errors.".to_owned(),
+                    _ => continue,
+                };
+                writer.write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
+            }
+        });
+        let client = redis::Client::open(url).unwrap();
+        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let alone = redis::cmd("GET").arg("key").exec_async(&mut redis).await.unwrap_err();
+        let mut transaction = redis::pipe();
+        transaction.atomic().get("key");
+        let within = transaction.exec_async(&mut redis).await.unwrap_err();
+        server.abort();
+        [alone.into(), within.into()]
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_can_not_work_now_is_away_also_within_a_transaction() {
+        for refusal in
+            ["CLUSTERDOWN The cluster is down", "LOADING Redis is loading", "OOM command not allowed"]
+        {
+            for error in from_a_redis_that_refuses(refusal).await {
+                assert!(matches!(error, Error::Unavailable(_)), "{refusal}: {error:?}");
+            }
+        }
+        for error in from_a_redis_that_refuses("WRONGTYPE not a string").await {
+            assert!(matches!(error, Error::Bug(_)), "{error:?}");
+        }
+    }
 }

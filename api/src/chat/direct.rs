@@ -1,7 +1,6 @@
 //! What two people do with their messages besides sending them: read them, take them back, count what is new.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use chrono::DateTime;
 use shared::event::{Event, MessageRead};
@@ -15,11 +14,6 @@ use shared::{Code, Error};
 
 use super::{TRIES, amend, history, policy, seats};
 use crate::app::App;
-
-/// How long a count waits for the persister.
-const STORED_WITHIN: Duration = Duration::from_secs(1);
-/// How often it looks.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A message of one of somebody's direct rooms, and that person's seat there.
 pub(crate) struct Letter {
@@ -99,23 +93,21 @@ pub(crate) async fn take_back(app: &App, author: AccountId, id: MessageId) -> Re
 pub(crate) async fn unread(app: &App, person: AccountId) -> Result<(i64, bool), Error> {
     let rooms = direct::rooms_of(&app.pool, &[person], DateTime::UNIX_EPOCH).await?;
     let partitions: BTreeSet<Partition> = rooms.iter().map(|(_, room)| app.partition(room.room)).collect();
-    let stored = tokio::time::timeout(STORED_WITHIN, are_stored(app, &partitions)).await;
-    let is_behind = !matches!(stored, Ok(Ok(())));
-    Ok((direct::unread(&app.pool, person).await?, is_behind))
+    let is_complete = match heads_of(app, &partitions).await {
+        Ok(heads) => history::are_stored(app, &heads).await,
+        Err(_) => false,
+    };
+    Ok((direct::unread(&app.pool, person).await?, !is_complete))
 }
 
-/// Waits until Postgres has what these partitions have accepted so far.
-async fn are_stored(app: &App, partitions: &BTreeSet<Partition>) -> Result<(), Error> {
+/// What these partitions have accepted so far.
+async fn heads_of(app: &App, partitions: &BTreeSet<Partition>) -> Result<Vec<(Partition, EntryId)>, Error> {
+    let mut heads = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let state = app.log.state(*partition).await?;
-        let head = EntryId { epoch: state.epoch.unwrap_or(0), pseq: state.head };
-        let mut watermark = state.watermark;
-        while watermark < head {
-            tokio::time::sleep(LOOK_EVERY).await;
-            watermark = app.log.state(*partition).await?.watermark;
-        }
+        heads.push((*partition, EntryId { epoch: state.epoch.unwrap_or(0), pseq: state.head }));
     }
-    Ok(())
+    Ok(heads)
 }
 
 /// A message of a direct room that `person` is in, as it stands now.

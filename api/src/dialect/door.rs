@@ -89,8 +89,7 @@ fn close_reason(error: &Error) -> Option<CloseReason> {
     }
 }
 
-/// Tells a socket why something was refused; on a send also which one, if what it was called can be a name: nobody makes us send
-/// large or unprintable things.
+/// Tells a socket why something was refused; on a send also which one, if what a frame called it can be a name.
 pub(crate) fn tell(outbox: &Outbox, error: &Error, client_msg_id: Option<&str>) {
     respond::note(error);
     let client_msg_id = client_msg_id.filter(|name| Nonce::parse(name).is_ok());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use shared::Error;
 use shared::event::{Envelope, Event};
-use shared::id::{AccountId, EntryId, MessageId, MessageNo, Position, RoomId};
+use shared::id::{AccountId, EntryId, MessageId, MessageNo, Partition, Position, RoomId};
 use shared::message::Message;
 use shared::planted::Bug;
 use shared::store::Stored;
@@ -203,12 +203,16 @@ pub(crate) async fn head(app: &App, room: RoomId) -> Result<Head, Error> {
 /// Waits until Postgres has everything that was accepted in the room so far; false when it takes too long.
 pub(crate) async fn stored_up_to_now(app: &App, room: RoomId) -> bool {
     let Ok(first) = app.log.tail(room, 1).await else { return false };
-    let Some(newest) = first.entries.first().map(|entry| entry.entry) else { return true };
+    let newest = first.entries.first().map(|entry| (app.partition(room), entry.entry));
+    are_stored(app, newest.as_slice()).await
+}
+
+/// Waits until Postgres has each of these partitions up to its entry; false when it takes too long.
+pub(crate) async fn are_stored(app: &App, entries: &[(Partition, EntryId)]) -> bool {
     let waiting = async {
-        loop {
-            match app.log.state(app.partition(room)).await {
-                Ok(state) if state.watermark >= newest => return,
-                _ => tokio::time::sleep(LOOK_EVERY).await,
+        for (partition, entry) in entries {
+            while !matches!(app.log.state(*partition).await, Ok(state) if state.watermark >= *entry) {
+                tokio::time::sleep(LOOK_EVERY).await;
             }
         }
     };

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use shared::id::AccountId;
 use shared::store::accounts::Summary;
@@ -14,6 +13,7 @@ use uuid::Uuid;
 use super::PageQuery;
 use super::query::name;
 use crate::chat::friends::{Outcome, Request, Whom};
+use crate::dialect::wire::ZonedUtc;
 use crate::respond::Failure;
 
 /// A person as other people see them.
@@ -180,8 +180,7 @@ pub(crate) struct RequestBody {
     id: Uuid,
     /// The other one.
     account: AccountSummary,
-    #[schema(examples("2024-01-01T19:00:00.000Z"))]
-    created_at: String,
+    created_at: ZonedUtc,
     state: RequestState,
 }
 
@@ -198,7 +197,7 @@ impl RequestBody {
         Self {
             id: request.id,
             account: (&request.account).into(),
-            created_at: zoned(request.created_at),
+            created_at: ZonedUtc(request.created_at),
             state,
         }
     }
@@ -219,8 +218,7 @@ pub(crate) struct OpenRequest {
     id: Uuid,
     /// The other one.
     account: AccountSummary,
-    #[schema(examples("2024-01-01T19:00:00.000Z"))]
-    created_at: String,
+    created_at: ZonedUtc,
 }
 
 /// A page of open requests.
@@ -244,15 +242,10 @@ impl RequestsBody {
             let open = |request: &Listed| OpenRequest {
                 id: request.id,
                 account: (&request.account).into(),
-                created_at: zoned(request.created_at),
+                created_at: ZonedUtc(request.created_at),
             };
             requests.iter().map(open).collect()
         };
         Self { incoming: open(&incoming), outgoing: open(&outgoing), next_cursor }
     }
-}
-
-/// RFC 3339 with milliseconds and `Z`.
-fn zoned(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
