@@ -26,7 +26,7 @@ pub(crate) async fn run(cli: Cli, seed: u64, plan: Vec<Planned>) -> Report {
         async move { site.supervise(&board).await }
     });
     let rate = u32::try_from(cli.rate).unwrap_or(u32::MAX);
-    let people = People::begin(guests, &Terms { seed, nodes: cli.shape().api, rate, board: board.clone() });
+    let people = People::begin(&guests, &Terms { seed, nodes: cli.shape().api, rate, board: board.clone() });
     let done = faults::run(&site, &plan, &board).await;
     tokio::time::sleep(Duration::from_secs(cli.secs).saturating_sub(board.now())).await;
     board.close();

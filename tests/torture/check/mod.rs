@@ -96,7 +96,7 @@ pub(crate) async fn all(site: &Arc<Site>, evidence: &Evidence, findings: &mut Fi
         nothing_was_lost_or_parked(&stack, findings).await;
     }
     for of in &evidence.rooms {
-        compared.add(room(site, of, evidence, findings).await);
+        compared.add(&room(site, of, evidence, findings).await);
     }
     let all = site.stack.lock().await.count("select count(*) from hubbub.message").await;
     if usize::try_from(all) != Ok(compared.rows) {
@@ -183,7 +183,7 @@ fn at_every_node(site: &Site, of: &OfRoom) -> Vec<Caller> {
 
 impl Compared {
     /// Adds what another room had to compare.
-    fn add(&mut self, room: Compared) {
+    fn add(&mut self, room: &Compared) {
         self.rows += room.rows;
         self.between_friends += room.between_friends;
         self.entries += room.entries;

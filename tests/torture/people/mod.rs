@@ -79,7 +79,7 @@ impl Terms {
 }
 
 impl People {
-    pub(crate) fn begin(guests: Guests, terms: &Terms) -> People {
+    pub(crate) fn begin(guests: &Guests, terms: &Terms) -> People {
         let reader = terms.caller(&guests.reader, "reads");
         let like = |guest: &Guest| {
             (account(&guest.person), tokio::spawn(liker::likes(terms.caller(guest, "likes"))))
@@ -87,7 +87,7 @@ impl People {
         let friends_pace = terms.pace(2 * guests.pairs.len(), 1, FRIENDS_SHARE);
         let pairs = guests.pairs.iter().map(|pair| Company::of_friends(pair, friends_pace, terms));
         People {
-            rooms: [Company::of_live(&guests, terms)].into_iter().chain(pairs).collect(),
+            rooms: [Company::of_live(guests, terms)].into_iter().chain(pairs).collect(),
             liking: guests.likers.iter().map(like).collect(),
             reading: tokio::spawn(reader::reads(reader)),
         }
