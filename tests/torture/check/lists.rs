@@ -189,8 +189,8 @@ mod tests {
     #[test]
     fn a_receipt_may_come_again_for_what_is_stored() {
         let with = |said| broken([heard(&[2, 4]), vec![Heard::Again(said)], heard(&[5, 6])].concat());
-        assert_eq!(with(self::said(2)), []);
-        assert_eq!(with(Spoken { id: "7".to_owned(), ..self::said(2) }), [("what is heard is stored", 1)]);
+        assert_eq!(with(said(2)), []);
+        assert_eq!(with(Spoken { id: "7".to_owned(), ..said(2) }), [("what is heard is stored", 1)]);
     }
 
     #[test]
