@@ -1,13 +1,9 @@
-//! What everybody in a run shares: the time, who may stop, what was accepted lately, and what was found wrong.
+//! What everybody in a run shares: the time, who may stop, when messages were accepted, and what was found wrong.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use harness::load::Said;
-
-/// So many of the newest accepted messages are liked and looked for.
-const RECENT: usize = 300;
 /// So many facts of one kind are kept with their words; the rest is counted.
 const FACTS_TOLD: usize = 5;
 
@@ -25,7 +21,6 @@ pub(crate) struct Board {
 
 #[derive(Default)]
 struct State {
-    recent: VecDeque<Said>,
     acks: Vec<Ack>,
     refusals: BTreeMap<String, u64>,
     unknown: u64,
@@ -91,23 +86,9 @@ impl Board {
     }
 
     /// A message was accepted that was first sent at `sent`.
-    pub(crate) fn accepted(&self, said: &Said, sent: Duration) {
+    pub(crate) fn acknowledged(&self, sent: Duration) {
         let known = self.now();
-        let mut state = self.state();
-        state.acks.push(Ack { sent, known });
-        if state.recent.len() == RECENT {
-            state.recent.pop_front();
-        }
-        state.recent.push_back(said.clone());
-    }
-
-    /// The newest accepted messages, oldest first.
-    pub(crate) fn recent(&self) -> Vec<Said> {
-        self.state().recent.iter().cloned().collect()
-    }
-
-    pub(crate) fn newest(&self) -> Option<Said> {
-        self.state().recent.iter().max_by_key(|said| said.position).cloned()
+        self.state().acks.push(Ack { sent, known });
     }
 
     pub(crate) fn refused(&self, code: &str) {

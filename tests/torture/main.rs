@@ -5,9 +5,11 @@
 mod board;
 mod check;
 mod faults;
+mod guests;
 mod people;
 mod report;
 mod rng;
+mod room;
 mod run;
 mod schedule;
 mod site;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::board::{Ack, Findings};
-use crate::check::Compared;
+use crate::check::{Compared, Evidence};
 use crate::faults::Done;
 use crate::people::reader::Reads;
-use crate::people::sender::{Fate, Sent};
+use crate::people::sender::Fate;
 
 /// For so long after its end a fault still counts as trouble, because servers recover.
 const RECOVERY: Duration = Duration::from_secs(2);
@@ -86,8 +86,8 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Messages {
-    pub(crate) fn of(sent: &[Vec<Sent>], acks: &[Ack], load: Duration) -> Messages {
-        let all = || sent.iter().flatten();
+    pub(crate) fn of(evidence: &Evidence, acks: &[Ack], load: Duration) -> Messages {
+        let all = || evidence.rooms.iter().flat_map(|of| &of.sent).flatten();
         let worst = acks.iter().map(|ack| ack.known.saturating_sub(ack.sent)).max().unwrap_or_default();
         Messages {
             sent: all().count(),
@@ -175,7 +175,7 @@ impl fmt::Display for Report {
         });
         write!(
             f,
-            "torture: {verdict} seed={} secs={} sent={} acked={} given_up={} stored={} heard={} lives={} faults={} \
+            "torture: {verdict} seed={} secs={} sent={} acked={} given_up={} stored={} friends={} read={} heard={} lives={} faults={} \
              left_out={} restarts={} epochs={} resyncs={}+{} refusals={} unanswered={} goodput={:.0}/s calm_p50_ms={:.1} \
              calm_p99_ms={:.1} trouble_p50_ms={:.1} trouble_p99_ms={:.1} worst_ack_ms={} worst_silence_ms={silence} \
              worst_recovery_ms={recovery}",
@@ -185,6 +185,8 @@ impl fmt::Display for Report {
             self.messages.acked,
             self.messages.given_up,
             self.compared.rows,
+            self.compared.between_friends,
+            self.compared.read,
             self.compared.heard,
             self.compared.lives,
             happened.count(),

@@ -80,7 +80,8 @@ impl Dialect {
     /// All there are.
     pub const ALL: [Dialect; 2] = [Dialect::LiveChat, Dialect::Friends];
 
-    fn adapter(self) -> &'static dyn Adapter {
+    /// What its clients know.
+    pub fn adapter(self) -> &'static dyn Adapter {
         match self {
             Dialect::LiveChat => &live_chat::LiveChat,
             Dialect::Friends => &friends::Friends,
@@ -111,8 +112,11 @@ impl Dialect {
 }
 
 /// What a client of one dialect knows: where it asks, what it writes, and how it reads what comes.
-trait Adapter: Sync {
+pub trait Adapter: Sync {
     /// Makes it possible for two people to talk; answers the room in which they do.
+    ///
+    /// # Panics
+    /// When that is refused.
     fn bring_together<'a>(&self, one: &'a Person, other: &'a Person) -> BoxFuture<'a, String>;
 
     /// Characters of the longest message.
@@ -131,6 +135,9 @@ trait Adapter: Sync {
     fn page(&self, with: &str, cursor: Option<&str>) -> String;
 
     /// The messages of a page, oldest first.
+    ///
+    /// # Panics
+    /// When it is none.
     fn messages(&self, page: &Value) -> Vec<Spoken>;
 
     /// Where a message is taken back, if it can be.
@@ -200,8 +207,8 @@ impl Nonsense {
     }
 }
 
-/// Reads what all dialects call alike.
-fn spoken(message: &Value, text: &str) -> Option<Spoken> {
+/// Reads what all dialects call alike; `text` is the field that holds the text.
+pub fn spoken(message: &Value, text: &str) -> Option<Spoken> {
     let number = |name: &str| message[name].as_u64();
     let epoch = u32::try_from(number("epoch")?).ok()?;
     let id = if message["message_id"].is_null() { &message["id"] } else { &message["message_id"] };

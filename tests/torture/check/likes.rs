@@ -10,6 +10,7 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use crate::board::Findings;
+use crate::people::history::History;
 use crate::people::liker::Liked;
 use crate::people::{Answered, Caller};
 
@@ -96,6 +97,17 @@ fn agree_with_the_log(room: RoomId, entries: &[Envelope], likers: &Likers, findi
     for like in left.symmetric_difference(likers) {
         let place = if left.contains(like) { "in the log only" } else { "stored only" };
         findings.add("likes in the log are stored", format!("{like:?} is {place}"));
+    }
+}
+
+/// The pages of a node show the totals.
+pub(super) fn compare_pages(node: usize, history: &History, totals: &Totals, findings: &mut Findings) {
+    for message in history.shown() {
+        let (no, likes) = (message["id"].as_i64().unwrap_or(0), message["likes"].as_i64());
+        let total = totals.by_message.get(&no).copied().unwrap_or(0);
+        if likes != Some(total) {
+            findings.add(TOTALS, format!("node {node} shows {message}, {total} are stored"));
+        }
     }
 }
 

@@ -1,15 +1,17 @@
 //! Listeners' lists against the rows: no hole, no inversion, no double, over all lives of a socket. Where a listener was told
 //! to read the history anew, what it then read fills the hole.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use harness::load::Said;
+use harness::dialect::Spoken;
 use harness::stack::Role;
 use shared::event::Envelope;
 use shared::id::Position;
 
 use crate::board::Findings;
 use crate::faults::Done;
+use crate::people::sender::author_of;
 use crate::people::watcher::{Heard, Record, Resync};
 use crate::schedule::{Fault, Store, Target};
 
@@ -33,13 +35,15 @@ pub(super) fn is_complete(record: &Record, last: Position) -> bool {
 fn resyncs(record: &Record) -> impl Iterator<Item = &Resync> {
     record.heard.iter().filter_map(|heard| match heard {
         Heard::Resync(resync) => Some(resync),
-        Heard::Said(_) => None,
+        Heard::Said(_) | Heard::Again(_) | Heard::Became(_) => None,
     })
 }
 
 /// Compares one list.
-pub(super) fn compare(record: &Record, rows: &[Said], findings: &mut Findings) {
+pub(super) fn compare(record: &Record, rows: &[Spoken], findings: &mut Findings) {
     let name = &record.name;
+    let own = rows.iter().filter(|said| author_of(&said.text) == name);
+    let own: BTreeSet<&str> = own.map(|said| said.id.as_str()).collect();
     // The place in `rows` of what has to come next.
     let mut next = rows.partition_point(|row| row.position <= record.start);
     for heard in &record.heard {
@@ -61,6 +65,19 @@ pub(super) fn compare(record: &Record, rows: &[Said], findings: &mut Findings) {
                     next = at + 1;
                 }
             }
+            Heard::Again(said) => {
+                if rows.binary_search(said).is_err() {
+                    findings.add("what is heard is stored", format!("{name} was told again of {said:?}"));
+                }
+            }
+            Heard::Became(id) => {
+                if !own.contains(id.as_str()) {
+                    findings.add(
+                        "one is told what became of one's own messages",
+                        format!("{name} was told of {id}"),
+                    );
+                }
+            }
             Heard::Resync(resync) => {
                 compare_history(name, resync, rows, findings);
                 next = next.max(rows.partition_point(|row| row.position <= resync.to));
@@ -73,7 +90,7 @@ pub(super) fn compare(record: &Record, rows: &[Said], findings: &mut Findings) {
     }
 }
 
-fn compare_history(name: &str, resync: &Resync, rows: &[Said], findings: &mut Findings) {
+fn compare_history(name: &str, resync: &Resync, rows: &[Spoken], findings: &mut Findings) {
     const PROMISE: &str = "the history has what a resync leaves out";
     let place = |position| rows.partition_point(|row| row.position <= position);
     let expected = rows.get(place(resync.from)..place(resync.to)).unwrap_or_default();
@@ -139,8 +156,8 @@ mod tests {
         Position { epoch: 1, seq }
     }
 
-    fn said(seq: u64) -> Said {
-        Said { position: at(seq), no: i64::try_from(seq).unwrap(), text: format!("m{seq}") }
+    fn said(seq: u64) -> Spoken {
+        Spoken { position: at(seq), id: seq.to_string(), text: format!("m{seq}") }
     }
 
     /// Which promises a list breaks that begins behind 1, where 1, 2, 4 (3 was a like), 5 and 6 are stored.
@@ -170,8 +187,15 @@ mod tests {
     }
 
     #[test]
+    fn a_receipt_may_come_again_for_what_is_stored() {
+        let with = |said| broken([heard(&[2, 4]), vec![Heard::Again(said)], heard(&[5, 6])].concat());
+        assert_eq!(with(said(2)), []);
+        assert_eq!(with(Spoken { id: "7".to_owned(), ..said(2) }), [("what is heard is stored", 1)]);
+    }
+
+    #[test]
     fn what_a_resync_leaves_out_must_be_in_the_history() {
-        let resync = |read: Option<Vec<Said>>| {
+        let resync = |read: Option<Vec<Spoken>>| {
             let read = Arc::new(Mutex::new(read));
             Heard::Resync(Resync { from: at(2), to: at(5), at: Duration::ZERO, node: 1, read })
         };

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::load::Said;
+use harness::dialect::Spoken;
 use harness::servers::PARTITIONS;
 use harness::stack::Stack;
 use shared::event::{Envelope, Event};
@@ -11,6 +11,7 @@ use shared::id::{EntryId, Partition, RoomId};
 use shared::stream::Reading;
 
 use crate::board::Findings;
+use crate::room::Room;
 
 /// Entries of one read.
 const AT_ONCE: usize = 1_000;
@@ -27,7 +28,7 @@ pub(super) async fn entries(stack: &Stack, room: RoomId) -> Vec<Envelope> {
         let read = cursor.read(Reading::Now, AT_ONCE).await.expect("the log answers");
         let Some(last) = read.last() else { return entries };
         cursor.at = last.entry;
-        entries.extend(read.into_iter().filter(|envelope| super::has_place(envelope, room)));
+        entries.extend(read.into_iter().filter(|envelope| has_place(envelope, room)));
     }
 }
 
@@ -41,7 +42,7 @@ pub(super) fn epochs(entries: &[Envelope]) -> BTreeMap<u32, (u64, u64)> {
     epochs
 }
 
-pub(super) fn compare(entries: &[Envelope], rows: &[Said], findings: &mut Findings) {
+pub(super) fn compare(room: &Room, entries: &[Envelope], rows: &[Spoken], findings: &mut Findings) {
     const DENSE: &str = "places in the room are dense";
     let mut logged = BTreeSet::new();
     let mut last: Option<&Envelope> = None;
@@ -55,18 +56,23 @@ pub(super) fn compare(entries: &[Envelope], rows: &[Said], findings: &mut Findin
         last = Some(envelope);
         match envelope.event() {
             Ok(Event::MessageSent(message)) => {
-                let no = envelope.message_no(PARTITIONS).0;
-                logged.insert(Said { position: envelope.position(), no, text: message.text });
+                let id = room.id_shown(message.id.0, envelope.message_no(PARTITIONS).0);
+                logged.insert(Spoken { position: envelope.position(), id, text: message.text });
             }
             Ok(_) => {}
             Err(error) => findings.add("entries can be read", format!("{}: {error}", envelope.entry)),
         }
     }
-    let stored: BTreeSet<&Said> = rows.iter().collect();
+    let stored: BTreeSet<&Spoken> = rows.iter().collect();
     for said in logged.iter().filter(|said| !stored.contains(said)) {
         findings.add("everything in the log is stored", format!("{said:?} is not"));
     }
     for said in stored.into_iter().filter(|said| !logged.contains(said)) {
         findings.add("everything stored was in the log", format!("{said:?} was not"));
     }
+}
+
+/// Whether an entry takes a place in the room.
+fn has_place(envelope: &Envelope, room: RoomId) -> bool {
+    envelope.room == Some(room) && envelope.seq > 0
 }

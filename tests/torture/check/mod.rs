@@ -4,24 +4,30 @@
 mod likes;
 mod lists;
 mod log;
+mod pages;
+mod reads;
 mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use harness::children::eventually;
-use harness::load::Said;
+use harness::dialect::{Dialect, Spoken};
+use harness::servers::PARTITIONS;
 use harness::stack::Stack;
 use shared::event::Envelope;
-use shared::id::RoomId;
+use shared::id::Partition;
+use uuid::Uuid;
 
 use crate::board::Findings;
 use crate::faults::Done;
+use crate::people::Caller;
 use crate::people::liker::Liked;
+use crate::people::marker::Marked;
 use crate::people::sender::Sent;
 use crate::people::watcher::{Growing, Record};
-use crate::people::{Caller, history};
+use crate::room::Room;
 use crate::site::Site;
 
 /// How long the end may take to be stored and heard: with nothing broken any more.
@@ -29,23 +35,38 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Everything that people brought home.
 pub(crate) struct Evidence {
+    pub(crate) rooms: Vec<OfRoom>,
+    /// Per person: the account, and how things were left.
+    pub(crate) liked: Vec<(Uuid, Liked)>,
+    pub(crate) faults: Vec<Done>,
+}
+
+/// What those of one room brought home.
+pub(crate) struct OfRoom {
+    pub(crate) room: Arc<Room>,
     /// Per sender, in the order of sending.
     pub(crate) sent: Vec<Vec<Sent>>,
     pub(crate) listeners: Vec<Growing>,
-    /// Per person: the account, and how things were left.
-    pub(crate) liked: Vec<(uuid::Uuid, Liked)>,
-    pub(crate) faults: Vec<Done>,
-    /// Somebody to read pages with.
-    pub(crate) reader: Caller,
+    /// Per person: the account, and what they marked as read.
+    pub(crate) marked: Vec<(Uuid, Marked)>,
+    /// Who reads the pages.
+    pub(crate) readers: Vec<Caller>,
 }
 
 /// What there was to compare.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub(crate) struct Compared {
     pub(crate) rows: usize,
+    /// Those of them that friends wrote to each other.
+    pub(crate) between_friends: usize,
+    /// Partitions in which people talked.
+    pub(crate) partitions: usize,
     pub(crate) entries: usize,
+    /// The most that any room went through.
     pub(crate) epochs: usize,
     pub(crate) likes: usize,
+    /// Messages between friends that were marked as read.
+    pub(crate) read: usize,
     pub(crate) heard: usize,
     pub(crate) lives: u64,
     pub(crate) resyncs_too_far: usize,
@@ -56,38 +77,124 @@ pub(crate) struct Compared {
     pub(crate) restarts: usize,
 }
 
+/// A room as the stores have it.
+struct Stored {
+    rows: Vec<Spoken>,
+    entries: Vec<Envelope>,
+}
+
 /// Waits until everything is stored and heard, then compares.
 pub(crate) async fn all(site: &Arc<Site>, evidence: &Evidence, findings: &mut Findings) -> Compared {
     let mut compared = Compared::default();
-    let stack = site.stack.lock().await;
-    let stored = eventually(SETTLED_WITHIN, async || stack.is_stored().await.then_some(())).await;
-    if stored.is_none() {
-        findings.add("everything accepted is stored", "Postgres is behind the log 30 s after the last fault");
+    {
+        let stack = site.stack.lock().await;
+        let stored = eventually(SETTLED_WITHIN, async || stack.is_stored().await.then_some(())).await;
+        if stored.is_none() {
+            findings
+                .add("everything accepted is stored", "Postgres is behind the log 30 s after the last fault");
+        }
+        nothing_was_lost_or_parked(&stack, findings).await;
     }
-    let rows = stack.said().await;
-    let room = stack.live_room().await;
-    let entries = log::entries(&stack, room).await;
-    let by_text: BTreeMap<&str, &Said> = rows.iter().map(|said| (said.text.as_str(), said)).collect();
-    rows::compare(&rows, &by_text, &evidence.sent, findings);
-    log::compare(&entries, &rows, findings);
-    nothing_was_lost_or_parked(&stack, findings).await;
-    let likes = likes::compare(&stack, room, &entries, &evidence.liked, findings).await;
-    drop(stack);
-    pages(site.shape.api, evidence, &rows, &likes, findings).await;
-    let records = heard(evidence, &rows, findings).await;
-    for record in &records {
-        lists::compare(record, &rows, findings);
+    for of in &evidence.rooms {
+        compared.add(&room(site, of, evidence, findings).await);
     }
-    let resyncs = lists::judge_resyncs(&records, &entries, &evidence.faults, findings);
-    (compared.resyncs_too_far, compared.resyncs_no_source) = resyncs;
+    let all = site.stack.lock().await.count("select count(*) from hubbub.message").await;
+    if usize::try_from(all) != Ok(compared.rows) {
+        let told = format!("{all} messages, {} of them in rooms where people talked", compared.rows);
+        findings.add("nothing is stored that was not sent", told);
+    }
+    let partitions = evidence.rooms.iter().map(|of| Partition::of(of.room.id, PARTITIONS));
+    compared.partitions = partitions.collect::<BTreeSet<_>>().len();
     compared.errors_logged = services_are_sound(site, findings).await;
-    compared.rows = rows.len();
-    compared.entries = entries.len();
-    compared.epochs = log::epochs(&entries).len();
-    compared.likes = likes.by_message.values().map(|likes| usize::try_from(*likes).unwrap_or(0)).sum();
+    compared
+}
+
+/// Compares what was said in one room.
+async fn room(site: &Site, of: &OfRoom, evidence: &Evidence, findings: &mut Findings) -> Compared {
+    let stack = site.stack.lock().await;
+    let rows = rows::of(&stack, &of.room).await;
+    let entries = log::entries(&stack, of.room.id).await;
+    let stored = Stored { rows, entries };
+    rows::compare(&stored.rows, &of.sent, findings);
+    log::compare(&of.room, &stored.entries, &stored.rows, findings);
+    let records = heard(of, &stored.rows, findings).await;
+    for record in &records {
+        lists::compare(record, &stored.rows, findings);
+    }
+    let resyncs = lists::judge_resyncs(&records, &stored.entries, &evidence.faults, findings);
+    let mut compared = match of.room.dialect {
+        Dialect::LiveChat => live_chat(&stack, site, of, evidence, &stored, findings).await,
+        Dialect::Friends => friends(&stack, site, of, &stored, findings).await,
+    };
+    (compared.resyncs_too_far, compared.resyncs_no_source) = resyncs;
+    compared.rows = stored.rows.len();
+    compared.entries = stored.entries.len();
+    compared.epochs = log::epochs(&stored.entries).len();
     compared.heard = records.iter().map(lists::count).sum();
     compared.lives = records.iter().map(|record| record.lives).sum();
     compared
+}
+
+/// What the live chat alone has: likes.
+async fn live_chat(
+    stack: &Stack,
+    site: &Site,
+    of: &OfRoom,
+    evidence: &Evidence,
+    stored: &Stored,
+    findings: &mut Findings,
+) -> Compared {
+    let likes = likes::compare(stack, of.room.id, &stored.entries, &evidence.liked, findings).await;
+    for caller in at_every_node(site, of) {
+        if let Some(history) = pages::compare(&caller, &stored.rows, findings).await {
+            likes::compare_pages(caller.node(), &history, &likes, findings);
+        }
+        likes::session_total(&caller, likes.of_session, findings).await;
+    }
+    let total = likes.by_message.values().map(|likes| usize::try_from(*likes).unwrap_or(0)).sum();
+    Compared { likes: total, ..Compared::default() }
+}
+
+/// What friends alone have: marks of what was read and of what has arrived.
+async fn friends(
+    stack: &Stack,
+    site: &Site,
+    of: &OfRoom,
+    stored: &Stored,
+    findings: &mut Findings,
+) -> Compared {
+    let readers = reads::compare(stack, of, &stored.entries, findings).await;
+    for caller in at_every_node(site, of) {
+        pages::compare(&caller, &stored.rows, findings).await;
+        reads::compare_at(&caller, &stored.rows, &readers, findings).await;
+    }
+    Compared { between_friends: stored.rows.len(), read: readers.len(), ..Compared::default() }
+}
+
+/// Each reader of a room, at each node.
+fn at_every_node(site: &Site, of: &OfRoom) -> Vec<Caller> {
+    let at = |reader: &Caller, node| {
+        let mut caller = reader.clone();
+        caller.goes_to(node);
+        caller
+    };
+    of.readers.iter().flat_map(|reader| (1..=site.shape.api).map(move |node| at(reader, node))).collect()
+}
+
+impl Compared {
+    /// Adds what another room had to compare.
+    fn add(&mut self, room: &Compared) {
+        self.rows += room.rows;
+        self.between_friends += room.between_friends;
+        self.entries += room.entries;
+        self.epochs = self.epochs.max(room.epochs);
+        self.likes += room.likes;
+        self.read += room.read;
+        self.heard += room.heard;
+        self.lives += room.lives;
+        self.resyncs_too_far += room.resyncs_too_far;
+        self.resyncs_no_source += room.resyncs_no_source;
+    }
 }
 
 async fn nothing_was_lost_or_parked(stack: &Stack, findings: &mut Findings) {
@@ -101,61 +208,18 @@ async fn nothing_was_lost_or_parked(stack: &Stack, findings: &mut Findings) {
     }
 }
 
-/// Every node shows the rows, in their order, with their likes.
-async fn pages(
-    nodes: usize,
-    evidence: &Evidence,
-    rows: &[Said],
-    likes: &likes::Totals,
-    findings: &mut Findings,
-) {
-    const PROMISE: &str = "pages agree with the rows on every node";
-    for node in 1..=nodes {
-        let mut caller = evidence.reader.clone();
-        caller.goes_to(node);
-        let start = shared::id::Position { epoch: 0, seq: 0 };
-        let read = eventually(SETTLED_WITHIN, async || history::read(&caller, start).await).await;
-        let Some(shown) = read else {
-            findings.add(PROMISE, format!("node {node} does not give whole pages"));
-            continue;
-        };
-        let said: Vec<&Said> = shown.iter().map(|shown| &shown.said).collect();
-        if said != rows.iter().collect::<Vec<_>>() {
-            let first = said.iter().zip(rows).find(|(shown, row)| **shown != *row);
-            findings.add(
-                PROMISE,
-                format!(
-                    "node {node} shows {} of {} messages; first difference {first:?}",
-                    said.len(),
-                    rows.len()
-                ),
-            );
-        }
-        for shown in &shown {
-            let total = likes.by_message.get(&shown.said.no).copied().unwrap_or(0);
-            if shown.likes != total {
-                let told =
-                    format!("node {node}: {:?} shows {} likes, {total} are stored", shown.said, shown.likes);
-                findings.add("like totals equal distinct likers", told);
-            }
-        }
-        likes::session_total(&caller, likes.of_session, findings).await;
-    }
-}
-
-/// Waits until everybody has heard the last row; answers the records as they are then.
-async fn heard(evidence: &Evidence, rows: &[Said], findings: &mut Findings) -> Vec<Record> {
+/// Waits until everybody in a room has heard the last row; answers the records as they are then.
+async fn heard(of: &OfRoom, rows: &[Spoken], findings: &mut Findings) -> Vec<Record> {
     let read = |record: &Growing| record.lock().expect("nothing panics while it holds this lock").clone();
     let Some(last) = rows.last().map(|said| said.position) else {
-        findings.add("the room goes on", "nothing at all was stored");
-        return evidence.listeners.iter().map(read).collect();
+        findings.add("the room goes on", format!("nothing at all was stored of {}", of.room.id));
+        return of.listeners.iter().map(read).collect();
     };
-    let all = async || {
-        evidence.listeners.iter().all(|record| lists::is_complete(&read(record), last)).then_some(())
-    };
+    let all =
+        async || of.listeners.iter().all(|record| lists::is_complete(&read(record), last)).then_some(());
     // Whoever does not get there is told of when the lists are compared.
     let _ = eventually(SETTLED_WITHIN, all).await;
-    evidence.listeners.iter().map(read).collect()
+    of.listeners.iter().map(read).collect()
 }
 
 /// No service panicked; answers how many errors they logged.
@@ -168,9 +232,4 @@ async fn services_are_sound(site: &Site, findings: &mut Findings) -> usize {
         errors += log.lines().filter(|line| line.contains(" ERROR ")).count();
     }
     errors
-}
-
-/// Whether an entry takes a place in the room.
-fn has_place(envelope: &Envelope, room: RoomId) -> bool {
-    envelope.room == Some(room) && envelope.seq > 0
 }

@@ -2,17 +2,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::load::Said;
+use harness::dialect::Spoken;
+use harness::stack::Stack;
+use shared::id::Position;
+use sqlx::Row as _;
 
 use crate::board::Findings;
 use crate::people::sender::{Fate, Sent};
+use crate::room::Room;
 
-pub(super) fn compare(
-    rows: &[Said],
-    by_text: &BTreeMap<&str, &Said>,
-    sent: &[Vec<Sent>],
-    findings: &mut Findings,
-) {
+/// The messages of a room as Postgres has them, in the room's order.
+///
+/// # Panics
+/// When Postgres does not answer, or a row holds what no message can.
+pub(super) async fn of(stack: &Stack, room: &Room) -> Vec<Spoken> {
+    let rows = sqlx::query(
+        "select id, no, epoch, seq, content from hubbub.message where room = $1 order by epoch, seq",
+    );
+    let rows = rows.bind(room.id.0).fetch_all(&stack.pool).await.expect("Postgres answers");
+    let said = |row: &sqlx::postgres::PgRow| Spoken {
+        position: Position {
+            epoch: u32::try_from(row.get::<i32, _>("epoch")).expect("an epoch"),
+            seq: u64::try_from(row.get::<i64, _>("seq")).expect("a number in the room"),
+        },
+        id: room.id_shown(row.get("id"), row.get("no")),
+        text: row.get::<Option<String>, _>("content").unwrap_or_default(),
+    };
+    rows.iter().map(said).collect()
+}
+
+pub(super) fn compare(rows: &[Spoken], sent: &[Vec<Sent>], findings: &mut Findings) {
+    let by_text: BTreeMap<&str, &Spoken> = rows.iter().map(|said| (said.text.as_str(), said)).collect();
     let mut known = BTreeSet::new();
     for messages in sent {
         let mut last = None;

@@ -54,9 +54,9 @@ fn chooses(caller: &mut Caller, liked: &Liked) -> Option<Target> {
         let at = caller.rng.index(liked.len());
         return liked.keys().nth(at).copied();
     }
-    let recent = caller.board.recent();
+    let recent = caller.room.recent();
     let at = caller.rng.index(recent.len());
-    recent.get(at).map(|said| Some(said.no))
+    recent.get(at).and_then(|said| said.id.parse().ok()).map(Some)
 }
 
 /// Asks until there is an answer.

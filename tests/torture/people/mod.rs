@@ -1,134 +1,220 @@
-//! The people of a run. All of them take a lost answer for what it is, an unknown outcome, and ask again elsewhere.
+//! The people of a run at their work, room by room.
 
+mod caller;
 pub(crate) mod history;
 pub(crate) mod liker;
+pub(crate) mod marker;
 pub(crate) mod reader;
 pub(crate) mod sender;
-pub(crate) mod talker;
+mod talker;
 pub(crate) mod watcher;
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::person::{Node, Person};
-use reqwest::Method;
-use serde_json::Value;
-use shared::Code;
+use harness::person::Person;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
-use crate::board::Board;
+use crate::board::{Board, HOME_WITHIN};
+use crate::check::{Evidence, OfRoom};
+use crate::faults::Done;
+use crate::guests::{Guest, Guests};
 use crate::rng::Rng;
+use crate::room::Room;
+pub(crate) use caller::{Answered, Caller};
+use liker::Liked;
+use marker::Marked;
+use reader::Reads;
+use sender::Sent;
+use watcher::{Growing, Watcher};
 
-/// How long somebody waits for an answer: more than a service takes to give up on its stores.
-const ANSWER_WITHIN: Duration = Duration::from_secs(4);
-/// Before somebody who got no answer asks the next node.
-const PAUSE_MS: std::ops::Range<u64> = 20..80;
+/// Of all messages, friends write one in so many.
+const FRIENDS_SHARE: u32 = 6;
+/// How long somebody may take to notice that time is up.
+const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Every code that a refusal may carry, but for `internal`, which is a bug wherever it is seen.
-const CODES: [Code; 16] = [
-    Code::Unauthorized,
-    Code::Forbidden,
-    Code::NotFound,
-    Code::NotActive,
-    Code::NotFriends,
-    Code::AlreadyLiked,
-    Code::NotLiked,
-    Code::Invalid,
-    Code::Empty,
-    Code::TooLong,
-    Code::TooLarge,
-    Code::UnsupportedMedia,
-    Code::RateLimited,
-    Code::NonceReused,
-    Code::Overloaded,
-    Code::Unavailable,
-];
-
-/// What came back.
-#[derive(Debug)]
-pub(crate) enum Answered {
-    Done(Value),
-    /// Nothing was done.
-    Refused(&'static str),
-    /// It may have been done or not.
-    Unknown,
-}
-
-/// Somebody at no particular node.
-#[derive(Clone)]
-pub(crate) struct Caller {
-    pub(crate) person: Person,
+/// What everybody needs to know of the run.
+pub(crate) struct Terms {
+    pub(crate) seed: u64,
     pub(crate) nodes: usize,
-    pub(crate) rng: Rng,
+    /// Messages a second, of all together.
+    pub(crate) rate: u32,
     pub(crate) board: Arc<Board>,
-    node: usize,
 }
 
-impl Caller {
-    pub(crate) fn new(person: Person, nodes: usize, mut rng: Rng, board: Arc<Board>) -> Caller {
-        let node = 1 + rng.index(nodes);
-        Caller { person, nodes, rng, board, node }
+/// Everybody.
+pub(crate) struct People {
+    rooms: Vec<Company>,
+    liking: Vec<(Uuid, JoinHandle<Liked>)>,
+    reading: JoinHandle<Reads>,
+}
+
+/// Those who are in one room.
+struct Company {
+    room: Arc<Room>,
+    sending: Vec<(String, oneshot::Receiver<Vec<Sent>>)>,
+    listeners: Vec<Growing>,
+    /// They listen until the end.
+    listening: Vec<JoinHandle<()>>,
+    marking: Vec<(Person, JoinHandle<Marked>)>,
+    readers: Vec<Caller>,
+}
+
+impl Terms {
+    /// Somebody who draws from a stream of their own for each of their works.
+    fn caller(&self, guest: &Guest, work: &str) -> Caller {
+        let rng = Rng::named(self.seed, &format!("{} {work}", guest.person.name));
+        Caller::new(guest, self.nodes, rng, self.board.clone())
     }
 
-    /// Turns to another node, if there is one.
-    pub(crate) fn moves(&mut self) {
-        if self.nodes > 1 {
-            self.node = 1 + (self.node - 1 + 1 + self.rng.index(self.nodes - 1)) % self.nodes;
-        }
+    /// Between two messages of one of so many writers, who together have `part` of `whole` parts of the rate.
+    fn pace(&self, writers: usize, part: u32, whole: u32) -> Duration {
+        let writers = u32::try_from(writers).unwrap_or(u32::MAX);
+        Duration::from_secs(1) * writers * whole / (self.rate * part)
     }
+}
 
-    /// The person at the present node.
-    pub(crate) fn here(&self) -> Person {
-        self.person.at(Node(self.node))
-    }
-
-    pub(crate) fn node(&self) -> usize {
-        self.node
-    }
-
-    /// Turns to the node of this number.
-    pub(crate) fn goes_to(&mut self, node: usize) {
-        self.node = node;
-    }
-
-    /// Asks the present node, once.
-    pub(crate) async fn asks(&self, method: Method, path: &str, body: Option<&Value>) -> Answered {
-        let request = self.here().request(method, path).timeout(ANSWER_WITHIN);
-        let mut request = request.bearer_auth(&self.person.token);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = async {
-            let response = request.send().await.ok()?;
-            let status = response.status().as_u16();
-            Some((status, response.text().await.ok()?))
+impl People {
+    pub(crate) fn begin(guests: &Guests, terms: &Terms) -> People {
+        let reader = terms.caller(&guests.reader, "reads");
+        let like = |guest: &Guest| {
+            (account(&guest.person), tokio::spawn(liker::likes(terms.caller(guest, "likes"))))
         };
-        let Some((status, text)) = answer.await else {
-            self.board.no_answer();
-            return Answered::Unknown;
-        };
-        let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-        if status == 200 && !body.is_null() {
-            return Answered::Done(body);
-        }
-        self.judges(&body["code"], || format!("{status} {text} from node {} to {path}", self.node))
-    }
-
-    /// What a refusal means, by its code.
-    pub(crate) fn judges(&self, code: &Value, told: impl Fn() -> String) -> Answered {
-        let told_code = code.as_str().unwrap_or("none");
-        self.board.refused(told_code);
-        match CODES.iter().map(|code| code.as_str()).find(|known| *known == told_code) {
-            Some("unavailable") => Answered::Unknown,
-            Some(code) => Answered::Refused(code),
-            None => {
-                self.board.broken("every refusal has a stable code", told());
-                Answered::Unknown
-            }
+        let friends_pace = terms.pace(2 * guests.pairs.len(), 1, FRIENDS_SHARE);
+        let pairs = guests.pairs.iter().map(|pair| Company::of_friends(pair, friends_pace, terms));
+        People {
+            rooms: [Company::of_live(guests, terms)].into_iter().chain(pairs).collect(),
+            liking: guests.likers.iter().map(like).collect(),
+            reading: tokio::spawn(reader::reads(reader)),
         }
     }
 
-    /// Waits a moment before the next try.
-    pub(crate) async fn pauses(&mut self) {
-        tokio::time::sleep(Duration::from_millis(self.rng.within(PAUSE_MS))).await;
+    /// Waits until everybody has brought to an end what was under way. Those who listen go on, as long as the tasks do.
+    pub(crate) async fn come_home(
+        self,
+        faults: Vec<Done>,
+        board: &Board,
+    ) -> (Evidence, Vec<JoinHandle<()>>, Reads) {
+        let deadline = Instant::now() + HOME_WITHIN + NOTICED_WITHIN;
+        let (mut rooms, mut listening) = (Vec::new(), Vec::new());
+        for company in self.rooms {
+            let (of_room, tasks) = company.come_home(deadline, board).await;
+            rooms.push(of_room);
+            listening.extend(tasks);
+        }
+        let mut liked = Vec::new();
+        for (person, task) in self.liking {
+            let left = timeout_at(deadline, task).await;
+            liked.extend(
+                noted(left, "every like is answered in the end", &person, board).map(|left| (person, left)),
+            );
+        }
+        let reads = timeout_at(deadline, self.reading).await;
+        let reads =
+            noted(reads, "every read is answered in the end", &"the reader", board).unwrap_or_default();
+        (Evidence { rooms, liked, faults }, listening, reads)
     }
+}
+
+impl Company {
+    fn new(room: Arc<Room>) -> Company {
+        Company {
+            room,
+            sending: Vec::new(),
+            listeners: Vec::new(),
+            listening: Vec::new(),
+            marking: Vec::new(),
+            readers: Vec::new(),
+        }
+    }
+
+    /// The live chat, in which all talk to all.
+    fn of_live(guests: &Guests, terms: &Terms) -> Company {
+        let mut company = Company::new(guests.live.clone());
+        let writers = guests.senders.len() + guests.talkers.len();
+        let pace = terms.pace(writers, FRIENDS_SHARE - 1, FRIENDS_SHARE);
+        guests.watchers.iter().for_each(|guest| company.watches(terms.caller(guest, "watches")));
+        guests.talkers.iter().for_each(|guest| company.talks(terms.caller(guest, "talks"), pace));
+        guests.senders.iter().for_each(|guest| company.sends(terms.caller(guest, "sends"), pace));
+        company.readers.push(terms.caller(&guests.reader, "compares"));
+        company
+    }
+
+    /// Two friends: one writes over REST, listens beside that and marks what the other wrote, the other writes over the socket.
+    fn of_friends(pair: &[Guest; 2], pace: Duration, terms: &Terms) -> Company {
+        let [one, other] = pair;
+        let mut company = Company::new(one.room.clone());
+        company.sends(terms.caller(one, "sends"), pace);
+        company.watches(terms.caller(one, "watches"));
+        company.talks(terms.caller(other, "talks"), pace);
+        company.marks(terms.caller(one, "marks"));
+        company.readers.extend(pair.iter().map(|guest| terms.caller(guest, "compares")));
+        company
+    }
+
+    fn sends(&mut self, caller: Caller, pace: Duration) {
+        let (done, sent) = oneshot::channel();
+        self.sending.push((caller.person.name.clone(), sent));
+        tokio::spawn(sender::sends(caller, pace, done));
+    }
+
+    fn talks(&mut self, caller: Caller, pace: Duration) {
+        let (done, sent) = oneshot::channel();
+        self.sending.push((caller.person.name.clone(), sent));
+        let watcher = self.listener(caller);
+        self.listening.push(tokio::spawn(talker::talks(watcher, pace, done)));
+    }
+
+    fn watches(&mut self, caller: Caller) {
+        let watcher = self.listener(caller);
+        self.listening.push(tokio::spawn(watcher.watches()));
+    }
+
+    fn listener(&mut self, caller: Caller) -> Watcher {
+        let watcher = Watcher::new(caller);
+        self.listeners.push(watcher.record.clone());
+        watcher
+    }
+
+    fn marks(&mut self, caller: Caller) {
+        self.marking.push((caller.person.clone(), tokio::spawn(marker::marks(caller))));
+    }
+
+    async fn come_home(self, deadline: Instant, board: &Board) -> (OfRoom, Vec<JoinHandle<()>>) {
+        let (mut sent, mut marked) = (Vec::new(), Vec::new());
+        for (name, messages) in self.sending {
+            let messages = timeout_at(deadline, messages).await;
+            sent.extend(noted(messages, "everything sent is answered in the end", &name, board));
+        }
+        for (person, task) in self.marking {
+            let marks = timeout_at(deadline, task).await;
+            let marks = noted(marks, "every mark is answered in the end", &person.name, board);
+            marked.extend(marks.map(|marks| (account(&person), marks)));
+        }
+        let Company { room, listeners, readers, listening, .. } = self;
+        (OfRoom { room, sent, listeners, marked, readers }, listening)
+    }
+}
+
+/// What somebody brought home; that it did not come is noted.
+fn noted<T, E: Debug, L: Debug>(
+    brought: Result<Result<T, E>, L>,
+    promise: &'static str,
+    who: &dyn Debug,
+    board: &Board,
+) -> Option<T> {
+    match brought {
+        Ok(Ok(brought)) => return Some(brought),
+        Ok(Err(error)) => board.broken(promise, format!("{who:?}: {error:?}")),
+        Err(late) => board.broken(promise, format!("{who:?}: {late:?}")),
+    }
+    None
+}
+
+fn account(person: &Person) -> Uuid {
+    person.id().parse().expect("an account's id is a UUID")
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use reqwest::Method;
 
 use super::{Answered, Caller};
-use harness::load::Said;
 
 const PACE: Duration = Duration::from_millis(100);
 /// Enough for what is accepted between the choice of a message and the page.
@@ -26,7 +25,7 @@ pub(crate) async fn reads(mut caller: Caller) -> Reads {
     while !caller.board.is_closing() {
         tokio::time::sleep(PACE).await;
         caller.moves();
-        let Some(newest) = caller.board.newest() else { continue };
+        let Some(newest) = caller.room.newest() else { continue };
         let path = format!("/live-chat/messages?limit={PAGE}");
         let Answered::Done(page) = caller.asks(Method::GET, &path, None).await else {
             reads.unanswered += 1;
@@ -37,7 +36,7 @@ pub(crate) async fn reads(mut caller: Caller) -> Reads {
             continue;
         }
         reads.complete += 1;
-        let messages: Vec<Said> = page["messages"].as_array().into_iter().flatten().map(Said::of).collect();
+        let messages = caller.room.adapter().messages(&page);
         let is_past = messages.first().is_some_and(|oldest| oldest.position > newest.position);
         if !is_past && !messages.contains(&newest) {
             let last = messages.last().map(|said| said.position.to_string()).unwrap_or_default();

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use harness::load::Said;
+use harness::dialect::{Spoken, spoken};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
@@ -23,7 +24,7 @@ pub(crate) struct Sent {
 /// What its sender knows of it.
 #[derive(Clone, Debug)]
 pub(crate) enum Fate {
-    Accepted(Said),
+    Accepted(Spoken),
     /// No answer, and not asked again: it may be there or not.
     GivenUp,
     /// It was still asked for when the run ended.
@@ -45,18 +46,30 @@ impl Draft {
         let text = format!("{} {number}", caller.person.name);
         Draft { text, nonce: Uuid::now_v7().to_string(), sent: caller.board.now() }
     }
+
+    /// The body that sends it.
+    pub(crate) fn body(&self, caller: &Caller) -> Value {
+        let mut body = caller.room.adapter().body(&caller.to, &json!(self.text));
+        body["client_msg_id"] = self.nonce.as_str().into();
+        body
+    }
+}
+
+/// The name of the one who wrote a text.
+pub(crate) fn author_of(text: &str) -> &str {
+    text.rsplit_once(' ').map_or(text, |(name, _)| name)
 }
 
 /// What one try brought.
 enum Tried {
-    Accepted(Said),
+    Accepted(Spoken),
     /// Once more, here or elsewhere.
     Again,
     GivenUp,
 }
 
-/// Sends until the board closes; answers everything that was tried.
-pub(crate) async fn sends(mut caller: Caller, pace: Duration) -> Vec<Sent> {
+/// Sends until the board closes, and hands over everything that was tried.
+pub(crate) async fn sends(mut caller: Caller, pace: Duration, done: oneshot::Sender<Vec<Sent>>) {
     let mut sent = Vec::new();
     let mut due = Instant::now() + Duration::from_millis(caller.rng.within(0..100));
     while !caller.board.is_closing() {
@@ -67,7 +80,8 @@ pub(crate) async fn sends(mut caller: Caller, pace: Duration) -> Vec<Sent> {
         // Whoever was held up does not make up for it: an outage is no burst afterwards.
         due = (due + pace).max(Instant::now());
     }
-    sent
+    // Nobody waits any more when the run has given up on it.
+    let _ = done.send(sent);
 }
 
 /// Sends a message over REST until its fate is known.
@@ -83,11 +97,12 @@ pub(crate) async fn insists(caller: &mut Caller, draft: &Draft) -> Fate {
 }
 
 async fn tries(caller: &mut Caller, draft: &Draft) -> Tried {
-    let body = json!({ "message": draft.text, "client_msg_id": draft.nonce });
-    match caller.asks(Method::POST, "/live-chat/send-message", Some(&body)).await {
+    let path = caller.room.adapter().send_path();
+    match caller.asks(Method::POST, path, Some(&draft.body(caller))).await {
         Answered::Done(receipt) => {
-            let said = Said { text: draft.text.clone(), ..Said::of(&receipt) };
-            caller.board.accepted(&said, draft.sent);
+            let said = spoken(&receipt, "").unwrap_or_else(|| panic!("no place in {receipt}"));
+            let said = Spoken { text: draft.text.clone(), ..said };
+            caller.is_accepted(&said, draft.sent);
             return Tried::Accepted(said);
         }
         Answered::Refused("overloaded" | "rate_limited") => {}

@@ -1,16 +1,14 @@
-//! Somebody who sends over the socket on which they listen. Hearing one's own message is the receipt; a message of which
-//! nothing is heard is sent again under its nonce, over the next socket or over REST.
+//! Somebody who sends over the socket on which they listen. Being told of one's own message there is the receipt; a message
+//! of which nothing is heard is sent again under its nonce, over the next socket or over REST.
 
 use std::time::Duration;
 
-use harness::load::Said;
-use serde_json::{Value, json};
+use harness::dialect::Spoken;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::Answered;
 use super::sender::{Draft, Fate, Sent, insists};
-use super::watcher::Watcher;
+use super::watcher::{Told, Watcher};
 
 /// How long a message is waited for before it is sent again.
 const HEARD_WITHIN: Duration = Duration::from_secs(3);
@@ -38,7 +36,7 @@ pub(crate) async fn talks(mut watcher: Watcher, pace: Duration, done: oneshot::S
 async fn sends(watcher: &mut Watcher, draft: &Draft) -> Fate {
     for _ in 0..OVER_SOCKETS {
         if let Some(said) = over_the_socket(watcher, draft).await {
-            watcher.caller.board.accepted(&said, draft.sent);
+            watcher.caller.is_accepted(&said, draft.sent);
             return Fate::Accepted(said);
         }
     }
@@ -46,13 +44,12 @@ async fn sends(watcher: &mut Watcher, draft: &Draft) -> Fate {
 }
 
 /// Sends once, and listens for it.
-async fn over_the_socket(watcher: &mut Watcher, draft: &Draft) -> Option<Said> {
-    let frame = json!({ "type": "message", "message": draft.text, "client_msg_id": draft.nonce }).to_string();
+async fn over_the_socket(watcher: &mut Watcher, draft: &Draft) -> Option<Spoken> {
     let deadline = Instant::now() + HEARD_WITHIN;
-    while !watcher.says(frame.clone()).await {
+    while !watcher.says(draft).await {
         // Coming back is part of waiting for the next frame.
-        if let Ok(heard) = timeout_at(deadline, watcher.next()).await
-            && let Some(said) = own(&heard, draft)
+        if let Ok(told) = timeout_at(deadline, watcher.next()).await
+            && let Some(said) = own(told, draft)
         {
             return Some(said);
         }
@@ -61,34 +58,39 @@ async fn over_the_socket(watcher: &mut Watcher, draft: &Draft) -> Option<Said> {
         }
     }
     let mut life = watcher.life();
-    while let Ok(heard) = timeout_at(deadline, watcher.next()).await {
-        if let Some(said) = own(&heard, draft) {
-            return Some(said);
-        }
-        // Whatever was under way on the socket before may be lost.
-        if watcher.life() != life {
-            life = watcher.life();
-            watcher.says(frame.clone()).await;
-        }
-        if heard["type"] == "error" && heard["client_msg_id"] == draft.nonce.as_str() {
-            let told = || format!("{heard} to {}", draft.text);
-            if let Answered::Refused(code) = watcher.caller.judges(&heard["code"], told)
-                && !matches!(code, "overloaded" | "rate_limited")
-            {
-                let told = format!("{} is refused: {code}", draft.text);
-                watcher.caller.board.broken("a good message is taken", told);
-            }
+    while let Ok(told) = timeout_at(deadline, watcher.next()).await {
+        if is_refused(watcher, &told, draft) {
             // Others are heard meanwhile.
             let again = Instant::now() + AGAIN_AFTER;
             while timeout_at(again, watcher.next()).await.is_ok() {}
             return None;
         }
+        if let Some(said) = own(told, draft) {
+            return Some(said);
+        }
+        // Whatever was under way on the socket before may be lost.
+        if watcher.life() != life {
+            life = watcher.life();
+            watcher.says(draft).await;
+        }
     }
     None
 }
 
-/// The message itself, if that is what was heard.
-fn own(frame: &Value, draft: &Draft) -> Option<Said> {
-    let message = frame.get("message").filter(|_| frame["type"] == "new_message")?;
-    (message["client_msg_id"] == draft.nonce.as_str()).then(|| Said::of(message))
+/// Whether that is what was told; only for the moment, or it is a finding.
+fn is_refused(watcher: &Watcher, told: &Told, draft: &Draft) -> bool {
+    let frame = &told.frame;
+    let is_refused = frame["type"] == "error" && frame["client_msg_id"] == draft.nonce.as_str();
+    let code = frame["code"].as_str().unwrap_or_default();
+    if is_refused && !matches!(code, "unavailable" | "overloaded" | "rate_limited") {
+        let told = format!("{} is refused: {code}", draft.text);
+        watcher.caller.board.broken("a good message is taken", told);
+    }
+    is_refused
+}
+
+/// The message itself, if that is what was told.
+fn own(told: Told, draft: &Draft) -> Option<Spoken> {
+    let names = |told: &serde_json::Value| told["client_msg_id"] == draft.nonce.as_str();
+    told.said.filter(|_| names(&told.frame) || names(&told.frame["message"]))
 }

@@ -1,10 +1,11 @@
-//! Somebody who watches over a socket that is cut at random, and goes on at another node behind the last place heard.
+//! Somebody who watches over a socket that is cut at random, and goes on at another node behind the highest place heard.
 
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use harness::load::Said;
+use harness::dialect::{Spoken, spoken};
 use serde_json::Value;
 use shared::id::Position;
 use tokio::net::TcpStream;
@@ -13,6 +14,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::Error as WsError;
 
+use super::caller::PAUSE_MS;
+use super::sender::Draft;
 use super::{Caller, history};
 
 /// How long a handshake may take.
@@ -21,8 +24,10 @@ const OPEN_WITHIN: Duration = Duration::from_secs(3);
 const CUT_MS: std::ops::Range<u64> = 2_000..9_000;
 /// How long somebody stays away after a cut.
 const AWAY_MS: std::ops::Range<u64> = 0..1_200;
-/// The session of a stack that was just made.
-pub(crate) const SESSION: i64 = 1;
+/// How long a frame may take to be taken.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+/// Everything that a dialect tells only those who ask for it, but for presence, which is no part of a room.
+const CAPS: &str = "delivered,deleted";
 
 /// What was heard, over all lives of the socket.
 #[derive(Clone, Debug)]
@@ -39,7 +44,11 @@ pub(crate) struct Record {
 /// In the order in which it came.
 #[derive(Clone, Debug)]
 pub(crate) enum Heard {
-    Said(Said),
+    Said(Spoken),
+    /// A receipt for what was heard of already.
+    Again(Spoken),
+    /// Something became of one's own message of this id.
+    Became(String),
     /// What lies between was to be read from the history.
     Resync(Resync),
 }
@@ -52,11 +61,25 @@ pub(crate) struct Resync {
     pub(crate) at: Duration,
     pub(crate) node: usize,
     /// What the history then said of the range; nothing when it could not be read.
-    pub(crate) read: Arc<Mutex<Option<Vec<Said>>>>,
+    pub(crate) read: Arc<Mutex<Option<Vec<Spoken>>>>,
 }
 
 /// A record that grows while somebody watches.
 pub(crate) type Growing = Arc<Mutex<Record>>;
+
+/// A frame, and the message that it tells of.
+pub(crate) struct Told {
+    pub(crate) frame: Value,
+    pub(crate) said: Option<Spoken>,
+}
+
+/// A message that was written to sockets.
+struct Written {
+    text: String,
+    /// How often it was written, and how often it was told to be accepted.
+    times: u32,
+    receipts: u32,
+}
 
 /// Somebody with a socket.
 pub(crate) struct Watcher {
@@ -65,16 +88,18 @@ pub(crate) struct Watcher {
     line: Option<WebSocketStream<TcpStream>>,
     /// How often the socket was opened.
     life: u64,
-    /// The newest place that any frame named.
+    /// The highest place that any frame named.
     after: Position,
+    /// By nonce: a receipt need not repeat the text.
+    written: HashMap<String, Written>,
     cut_at: Instant,
     back_at: Instant,
 }
 
 impl Watcher {
-    /// Somebody who will hear everything behind `start`.
-    pub(crate) fn new(caller: Caller, start: Position) -> Watcher {
-        let name = caller.person.name.clone();
+    /// Somebody who will hear everything that is said in the caller's room.
+    pub(crate) fn new(caller: Caller) -> Watcher {
+        let (name, start) = (caller.person.name.clone(), caller.room.start);
         let record = Record { name, start, heard: Vec::new(), last: start, lives: 0 };
         let now = Instant::now();
         Watcher {
@@ -83,6 +108,7 @@ impl Watcher {
             line: None,
             life: 0,
             after: start,
+            written: HashMap::new(),
             cut_at: now,
             back_at: now,
         }
@@ -101,7 +127,7 @@ impl Watcher {
     }
 
     /// The next frame, from this or a later life of the socket. May be dropped at any time.
-    pub(crate) async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Told {
         loop {
             let Some(line) = &mut self.line else {
                 self.comes_back().await;
@@ -112,10 +138,7 @@ impl Watcher {
                 () = sleep_until(self.cut_at), if !self.caller.board.is_closing() => None,
             };
             match frame {
-                Some(frame) => {
-                    self.notes(&frame);
-                    return frame;
-                }
+                Some(frame) => return self.notes(frame),
                 None => self.leaves(),
             }
         }
@@ -131,12 +154,15 @@ impl Watcher {
     async fn comes_back(&mut self) {
         sleep_until(self.back_at).await;
         self.caller.moves();
-        let url = self.caller.here().socket_url(SESSION, &format!("&after={}", self.after));
-        match timeout(OPEN_WITHIN, open(&url)).await {
+        let (here, room) = (self.caller.here(), &self.caller.room);
+        let path = room.adapter().socket(Some(self.after));
+        let url = format!("ws://{}{path}&caps={CAPS}&token={}", here.address(), here.token);
+        let first = room.adapter().first_words(&room.id.to_string(), self.after);
+        match timeout(OPEN_WITHIN, open(&url, first)).await {
             Ok(Ok(line)) => {
                 self.line = Some(line);
                 self.life += 1;
-                self.record.lock().expect("nothing panics while it holds this lock").lives += 1;
+                self.lock().lives += 1;
             }
             Ok(Err(WsError::Http(response))) => {
                 let (parts, body) = response.into_parts();
@@ -148,15 +174,18 @@ impl Watcher {
             Ok(Err(_)) | Err(_) => self.caller.board.no_answer(),
         }
         let now = Instant::now();
-        self.back_at = now + Duration::from_millis(self.caller.rng.within(super::PAUSE_MS));
+        self.back_at = now + Duration::from_millis(self.caller.rng.within(PAUSE_MS));
         self.cut_at = now + Duration::from_millis(self.caller.rng.within(CUT_MS));
     }
 
-    /// Writes a text; false when that broke the socket.
-    pub(crate) async fn says(&mut self, text: String) -> bool {
-        const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+    /// Writes a message; false when there is no socket, or that broke it.
+    pub(crate) async fn says(&mut self, draft: &Draft) -> bool {
         let Some(line) = &mut self.line else { return false };
-        let sent = timeout(WRITTEN_WITHIN, line.send(Message::text(text))).await;
+        let mut frame = draft.body(&self.caller);
+        frame["type"] = self.caller.room.adapter().frame_type().into();
+        let new = || Written { text: draft.text.clone(), times: 0, receipts: 0 };
+        self.written.entry(draft.nonce.clone()).or_insert_with(new).times += 1;
+        let sent = timeout(WRITTEN_WITHIN, line.send(Message::text(frame.to_string()))).await;
         if !matches!(sent, Ok(Ok(()))) {
             self.leaves();
             return false;
@@ -164,22 +193,68 @@ impl Watcher {
         true
     }
 
-    fn notes(&mut self, frame: &Value) {
-        let (Some(epoch), Some(seq)) = (frame["epoch"].as_u64(), frame["seq"].as_u64()) else { return };
-        let position = Position { epoch: u32::try_from(epoch).unwrap_or(u32::MAX), seq };
-        let heard = match frame["type"].as_str() {
-            Some("new_message") => Some(Heard::Said(Said::of(&frame["message"]))),
-            Some("resync") => Some(Heard::Resync(self.reads_anew(position))),
-            _ => None,
-        };
-        let is_resync = matches!(heard, Some(Heard::Resync(_)));
-        if position < self.after && !is_resync {
-            let told = format!("{} heard {frame} after {}", self.caller.person.name, self.after);
-            self.caller.board.broken("places only grow on a socket", told);
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn notes(&mut self, frame: Value) -> Told {
+        let who = &self.caller.person.name;
+        if self.caller.room.is_not_in(&frame) {
+            self.caller.board.broken("nobody is told of another's room", format!("{who} heard {frame}"));
         }
-        self.after = position;
+        if frame["type"] == "error" {
+            self.caller.judges(&frame["code"], || format!("{frame} to {who} at node {}", self.caller.node()));
+            // Of no message: it was not let in, or what it missed can't be had here.
+            if frame["client_msg_id"].is_null() {
+                self.leaves();
+            }
+        }
+        let said = self.understands(&frame);
+        if let ("message_delivered" | "message_read", Some(id)) =
+            (frame["type"].as_str().unwrap_or_default(), frame["message_id"].as_str())
+        {
+            self.lock().heard.push(Heard::Became(id.to_owned()));
+        }
+        // A word on what has arrived names the place of that, and is none itself.
+        if let Some(Spoken { position, .. }) =
+            spoken(&frame, "").filter(|_| frame["type"] != "message_delivered")
+        {
+            self.goes_on(&frame, position, said.clone());
+        }
+        Told { frame, said }
+    }
+
+    /// The message that a frame tells of.
+    fn understands(&mut self, frame: &Value) -> Option<Spoken> {
+        let said = self.caller.room.adapter().heard(frame)?;
+        if !is_receipt(frame) {
+            return Some(said);
+        }
+        let written = frame["client_msg_id"].as_str().and_then(|nonce| self.written.get_mut(nonce));
+        let Some(written) = written.filter(|written| written.receipts < written.times) else {
+            let told = format!("{} heard {frame}", self.caller.person.name);
+            self.caller.board.broken("a socket is told once of what it sent once", told);
+            return None;
+        };
+        written.receipts += 1;
+        Some(Spoken { text: written.text.clone(), ..said })
+    }
+
+    fn goes_on(&mut self, frame: &Value, position: Position, said: Option<Spoken>) {
+        let heard = match said {
+            _ if frame["type"] == "resync" => Some(Heard::Resync(self.reads_anew(position))),
+            Some(said) if is_receipt(frame) && position <= self.after => Some(Heard::Again(said)),
+            said => said.map(Heard::Said),
+        };
         let mut record = self.record.lock().expect("nothing panics while it holds this lock");
-        record.last = position;
+        if !matches!(heard, Some(Heard::Again(_))) {
+            if position < self.after && !matches!(heard, Some(Heard::Resync(_))) {
+                let told = format!("{} heard {frame} after {}", record.name, self.after);
+                self.caller.board.broken("places only grow on a socket", told);
+            }
+            self.after = position;
+            record.last = position;
+        }
         record.heard.extend(heard);
     }
 
@@ -195,11 +270,21 @@ impl Watcher {
     }
 }
 
-async fn open(url: &str) -> Result<WebSocketStream<TcpStream>, WsError> {
+/// Opens a socket, and says what comes first.
+async fn open(url: &str, first: Option<Value>) -> Result<WebSocketStream<TcpStream>, WsError> {
     let authority = url.split('/').nth(2).unwrap_or_default();
     let stream = TcpStream::connect(authority).await?;
     stream.set_nodelay(true)?;
-    Ok(tokio_tungstenite::client_async(url, stream).await?.0)
+    let mut line = tokio_tungstenite::client_async(url, stream).await?.0;
+    if let Some(first) = first {
+        line.send(Message::text(first.to_string())).await?;
+    }
+    Ok(line)
+}
+
+/// Whether a frame tells a socket that what it sent is accepted.
+fn is_receipt(frame: &Value) -> bool {
+    frame["type"] == "message_sent"
 }
 
 /// The next text frame; none once the socket is closed or broken.
