@@ -1,7 +1,6 @@
 //! What two people do with their messages besides sending them: read them, take them back, count what is new.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use chrono::DateTime;
 use shared::event::{Event, MessageRead};
@@ -13,13 +12,9 @@ use shared::store::rooms::Seat;
 use shared::stream::{Append, Appended};
 use shared::{Code, Error};
 
+use super::history::{LOOK_EVERY, STORED_WITHIN};
 use super::{TRIES, amend, history, policy, seats};
 use crate::app::App;
-
-/// How long a count waits for the persister.
-const STORED_WITHIN: Duration = Duration::from_secs(1);
-/// How often it looks.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A message of one of somebody's direct rooms, and that person's seat there.
 pub(crate) struct Letter {

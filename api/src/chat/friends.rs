@@ -134,7 +134,6 @@ pub(crate) async fn unblock(app: &App, me: AccountId, other: AccountId) -> Resul
 
 /// The seat by which `me` writes to `other` where only friends do. Remembered as every seat is: what was taken away since
 /// is found by the log. A stranger, a block, oneself and nobody at all cost the same and get the same answer.
-#[cfg_attr(not(test), allow(dead_code, reason = "no dialect that is served yet writes to friends"))]
 pub(crate) async fn seat_of_pair(
     app: &App,
     me: AccountId,

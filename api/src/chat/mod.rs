@@ -8,11 +8,8 @@ pub(crate) mod friends;
 pub(crate) mod history;
 pub(crate) mod like;
 pub(crate) mod live_session;
-#[cfg_attr(not(test), allow(dead_code, reason = "no dialect that is served yet has members"))]
 pub(crate) mod policy;
-#[cfg_attr(not(test), allow(dead_code, reason = "no dialect that is served yet has members"))]
 pub(crate) mod rooms;
-#[cfg_attr(not(test), allow(dead_code, reason = "no dialect that is served yet has members"))]
 pub(crate) mod seats;
 pub(crate) mod send;
 pub(crate) mod viewers;
