@@ -1,4 +1,5 @@
-//! A person's friends, requests and blocks, a page at a time: what somebody else can make long is never read whole.
+//! A person's friends, requests and blocks, a page at a time: what somebody else can make long is never read whole. Friends are
+//! what two people made so; their ids alone are read together.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, Row as _};

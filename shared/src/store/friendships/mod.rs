@@ -3,7 +3,7 @@
 //! A request, its decline and its being taken back are that row alone: nobody's right to send hangs on them. The beginning
 //! and the end of a friendship are also membership changes of the pair's direct room, in the same transaction, because a
 //! send must be checked against them where the order is made. Locks are taken in one order, by the persister too: the
-//! room, its members, the friendship.
+//! room, its members, the friendship. Who accepts has the friendship before the members, which nobody has without the room.
 
 mod lists;
 
@@ -314,15 +314,12 @@ async fn take_back(
     pair: [AccountId; 2],
     askers: &[AccountId],
 ) -> Result<bool, sqlx::Error> {
-    let ended = sqlx::query(
+    let taking = sqlx::query(
         "update hubbub.friendship set state = 'none', updated_at = now()
          where low = $1 and high = $2 and state = 'requested' and requested_by = any ($3)",
-    )
-    .bind(pair[0].0)
-    .bind(pair[1].0)
-    .bind(askers.iter().map(|asker| asker.0).collect::<Vec<_>>())
-    .execute(executor)
-    .await?;
+    );
+    let askers: Vec<Uuid> = askers.iter().map(|asker| asker.0).collect();
+    let ended = taking.bind(pair[0].0).bind(pair[1].0).bind(askers).execute(executor).await?;
     Ok(ended.rows_affected() > 0)
 }
 
