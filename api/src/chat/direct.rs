@@ -12,7 +12,6 @@ use shared::store::rooms::Seat;
 use shared::stream::{Append, Appended, Named};
 use shared::{Code, Error};
 
-use super::history::{LOOK_EVERY, STORED_WITHIN};
 use super::{TRIES, amend, history, policy, seats};
 use crate::app::App;
 

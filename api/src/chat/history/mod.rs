@@ -25,9 +25,9 @@ use crate::app::App;
 /// Most entries of a tail that a read walks over: above that, the backlog cap is near anyway.
 const TAIL_MAX: usize = 5_000;
 /// How long counts and lists wait for the persister.
-pub(super) const STORED_WITHIN: Duration = Duration::from_secs(1);
+const STORED_WITHIN: Duration = Duration::from_secs(1);
 /// How often they look.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A part of a room's history.
 #[derive(Debug)]
