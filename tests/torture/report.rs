@@ -175,10 +175,10 @@ impl fmt::Display for Report {
         });
         write!(
             f,
-            "torture: {verdict} seed={} secs={} sent={} acked={} given_up={} stored={} friends={} read={} heard={} lives={} faults={} \
-             left_out={} restarts={} epochs={} resyncs={}+{} refusals={} unanswered={} goodput={:.0}/s calm_p50_ms={:.1} \
-             calm_p99_ms={:.1} trouble_p50_ms={:.1} trouble_p99_ms={:.1} worst_ack_ms={} worst_silence_ms={silence} \
-             worst_recovery_ms={recovery}",
+            "torture: {verdict} seed={} secs={} sent={} acked={} given_up={} stored={} friends={} partitions={} read={} \
+             heard={} lives={} faults={} left_out={} restarts={} epochs={} resyncs={}+{} refusals={} unanswered={} \
+             goodput={:.0}/s calm_p50_ms={:.1} calm_p99_ms={:.1} trouble_p50_ms={:.1} trouble_p99_ms={:.1} \
+             worst_ack_ms={} worst_silence_ms={silence} worst_recovery_ms={recovery}",
             self.seed,
             self.secs,
             self.messages.sent,
@@ -186,6 +186,7 @@ impl fmt::Display for Report {
             self.messages.given_up,
             self.compared.rows,
             self.compared.between_friends,
+            self.compared.partitions,
             self.compared.read,
             self.compared.heard,
             self.compared.lives,
