@@ -217,7 +217,7 @@ impl Way {
     async fn hold(&mut self) {
         self.holding.send_modify(|held| *held += 1);
         if self.told.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

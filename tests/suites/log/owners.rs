@@ -145,7 +145,7 @@ async fn is_paused_and_followed(
     while successor.is_none() {
         let free = partitions::claim(&stage.pool, BootId::draw(), &[stage.partition], LEASE).await;
         let free = free.expect("Postgres answers").into_iter().find(|hold| hold.partition == stage.partition);
-        successor = free.map(|hold| stage.work(&sessions, hold));
+        successor = free.map(|hold| stage.work(sessions, hold));
         assert!(began.elapsed() < PATIENCE, "the paused owner holds its row for ever");
         tokio::task::yield_now().await;
     }
