@@ -47,13 +47,24 @@ pub struct MessageSent {
     pub origin: Option<Origin>,
 }
 
-/// One socket of one node.
+/// One frame of one socket of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The node's process.
     pub node: BootId,
     /// The socket's name there.
     pub connection: u64,
+    /// Which of the socket's sends it is; 0 names the socket itself.
+    #[serde(default)]
+    pub send: u32,
+}
+
+impl Origin {
+    /// Whether both are of one socket.
+    #[must_use]
+    pub fn is_beside(self, other: Self) -> bool {
+        (self.node, self.connection) == (other.node, other.connection)
+    }
 }
 
 /// A like given or taken back.

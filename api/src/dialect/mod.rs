@@ -58,7 +58,7 @@ pub(crate) struct Ear {
 impl Ear {
     /// Whether what happened came from this very socket.
     pub(crate) fn is_origin_of(&self, happened: &Happened) -> bool {
-        self.socket.is_some() && self.socket == happened.origin
+        self.socket.zip(happened.origin).is_some_and(|(socket, origin)| origin.is_beside(socket))
     }
 }
 

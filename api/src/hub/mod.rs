@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use shared::Error;
 use shared::event::{Envelope, Origin};
@@ -39,6 +38,7 @@ pub(crate) use sweep::{drain, run as sweep};
 use marks::Marks;
 use outbox::Outbox;
 use people::People;
+pub(crate) use room::Answer;
 use room::{Reach, Room};
 use typing::Typing;
 use watch::Watch;
@@ -70,7 +70,8 @@ impl Connection {
     /// In which bytes it is told `events`: the same for all sockets that are told them alike.
     pub(crate) fn ear(&self, events: &[Arc<Happened>]) -> Ear {
         let tells_apart = self.encoding.tells_people_apart();
-        let is_own = tells_apart && events.iter().any(|event| event.origin == Some(self.origin));
+        let is_own = tells_apart
+            && events.iter().any(|event| event.origin.is_some_and(|origin| origin.is_beside(self.origin)));
         Ear {
             encoding: self.encoding,
             person: tells_apart.then_some(self.account.id),
@@ -149,7 +150,7 @@ impl Hub {
 
     /// A name for a new connection.
     pub(crate) fn draw_origin(&self) -> Origin {
-        Origin { node: self.process, connection: self.next_id.fetch_add(1, Ordering::Relaxed) }
+        Origin { node: self.process, connection: self.next_id.fetch_add(1, Ordering::Relaxed), send: 0 }
     }
 
     /// Makes sure that this node hears of `room`; answers how far it has come. Everything accepted after this returns
@@ -201,17 +202,10 @@ impl Hub {
 
     /// Answers a person's socket about a message of a direct room that had been accepted before, at `position`: once the socket was
     /// told everything up to there, or a client that notes the last place it heard of would never ask for what lies between.
-    pub(crate) fn answer(
-        &self,
-        app: &Shared,
-        connection: &Connection,
-        room: RoomId,
-        position: Position,
-        frame: Bytes,
-    ) {
+    pub(crate) fn answer(&self, app: &Shared, connection: &Connection, room: RoomId, answer: Answer) {
         self.people.bring_in(app, connection.account.id, room);
         if let Some(room) = self.known_room(room) {
-            room.answer(app, connection, position, frame);
+            room.answer(app, answer);
         }
     }
 

@@ -8,7 +8,6 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use chrono::Utc;
 use shared::bus::Topic;
 use shared::event::Envelope;
@@ -21,6 +20,7 @@ use super::{Connection, Start};
 use crate::app::Shared;
 use crate::chat::history::{self, Head, Replay};
 use crate::chat::{Happened, Happening, policy, seats};
+pub(crate) use state::Answer;
 pub(super) use state::tell_of_gap;
 use state::{After, GoLive, Member, State};
 
@@ -198,14 +198,9 @@ impl Room {
 
     /// Tells a member something once it was given everything up to `behind`, which the log has: what is missing is fetched, or
     /// the answer would wait for whatever comes next.
-    pub(super) fn answer(
-        self: &Arc<Self>,
-        app: &Shared,
-        connection: &Connection,
-        behind: Position,
-        frame: Bytes,
-    ) {
-        self.lock().answer(connection.id(), behind, frame);
+    pub(super) fn answer(self: &Arc<Self>, app: &Shared, answer: Answer) {
+        let behind = answer.behind;
+        self.lock().answer(answer);
         self.reach(app, behind);
     }
 

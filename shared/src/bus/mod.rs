@@ -14,7 +14,7 @@ use redis::aio::ConnectionManager;
 
 pub use inbox::{Delivery, Inbox, Notice, Word};
 pub use limits::SOCKETS_TTL;
-pub use presence::{ONLINE_TTL, SIGHTING_TTL, SOCKET_TTL, Watching};
+pub use presence::{SIGHTING_TTL, SOCKET_TTL, Watching};
 pub use routes::Topic;
 
 use crate::error::Error;

@@ -15,9 +15,6 @@ pub const SOCKET_TTL: Duration = Duration::from_secs(30);
 /// How long a call over REST counts as watching.
 pub const SIGHTING_TTL: Duration = Duration::from_secs(300);
 
-/// How long a node's word that a person is online holds; it is renewed every ten seconds. So a person whose node died is
-/// offline within this time.
-pub const ONLINE_TTL: Duration = Duration::from_secs(30);
 /// How many people are asked about at once.
 const ASKED_AT_ONCE: usize = 64;
 

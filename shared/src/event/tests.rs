@@ -38,7 +38,7 @@ fn every_event_reads_what_it_writes() {
             author: plain,
             text: "x".into(),
             nonce: "n".into(),
-            origin: Some(Origin { node: BootId(Uuid::from_u128(4)), connection: 7 }),
+            origin: Some(Origin { node: BootId(Uuid::from_u128(4)), connection: 7, send: 2 }),
         }),
         Event::MessageRead(MessageRead { id, no: MessageNo(99), by: person }),
         Event::LikeChanged(LikeChanged { target: LikeTarget::Session, person, liked: true }),
@@ -136,9 +136,12 @@ fn became() -> impl Strategy<Value = Became> {
 fn event() -> impl Strategy<Value = Event> {
     let id = || uuid().prop_map(MessageId);
     let no = || any::<i64>().prop_map(MessageNo);
-    let origin = option::of(
-        (uuid(), any::<u64>()).prop_map(|(node, connection)| Origin { node: BootId(node), connection }),
-    );
+    let origin =
+        option::of((uuid(), any::<u64>(), any::<u32>()).prop_map(|(node, connection, send)| Origin {
+            node: BootId(node),
+            connection,
+            send,
+        }));
     let sent = (id(), author(), ".*", ".*", origin);
     let seen = vec((uuid().prop_map(RoomId), person(), any::<i64>()), 0..5);
     prop_oneof![

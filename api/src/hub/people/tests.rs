@@ -39,7 +39,7 @@ async fn socket() -> (Socket, TcpStream) {
         token_version: 0,
     };
     let connection = Connection {
-        origin: Origin { node: BootId::draw(), connection: 1 },
+        origin: Origin { node: BootId::draw(), connection: 1, send: 0 },
         account: Arc::new(account),
         outbox: Arc::new(Outbox::new(Arc::new(server), limits, Closing::WebSocket)),
         encoding: Encoding::Friends(Caps { presence: true, ..Caps::default() }),

@@ -33,6 +33,12 @@ impl Ring {
         self.events.clear();
     }
 
+    /// The event at a place, while it is remembered.
+    pub(super) fn at(&self, position: Position) -> Option<&Happened> {
+        let found = self.events.binary_search_by_key(&position, |event| event.position).ok()?;
+        Some(&self.events[found])
+    }
+
     pub(super) fn push(&mut self, event: Arc<Happened>) {
         if let Happening::MessageDeleted { id, at, .. } = event.what {
             self.forget_text(id, at);

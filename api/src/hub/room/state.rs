@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use chrono::Utc;
-use shared::event::{Envelope, MembershipChanged};
+use shared::event::{Envelope, MembershipChanged, Origin};
 use shared::id::{AccountId, Position, RoomId};
 use shared::telemetry::names;
 
@@ -64,11 +64,13 @@ impl Member {
     }
 }
 
-/// A frame for one member that has to wait for its turn.
-struct Answer {
-    to: u64,
-    behind: Position,
-    frame: Bytes,
+/// A frame for the member that sent something again, which has to wait for its turn.
+pub(crate) struct Answer {
+    /// What it answers.
+    pub(crate) by: Origin,
+    /// The place that the message has had all along.
+    pub(crate) behind: Position,
+    pub(crate) frame: Bytes,
 }
 
 /// What to do after envelopes were taken in.
@@ -133,21 +135,22 @@ impl State {
 
     /// Tells a member something once it was given everything up to `behind`, which may be so already.
     /// Of several answers about one place, as a client gets that asks again and again, the last one counts.
-    pub(super) fn answer(&mut self, to: u64, behind: Position, frame: Bytes) {
-        self.answers.retain(|answer| (answer.to, answer.behind) != (to, behind));
-        self.answers.push(Answer { to, behind, frame });
+    pub(super) fn answer(&mut self, answer: Answer) {
+        self.answers.retain(|other| !(other.by.is_beside(answer.by) && other.behind == answer.behind));
+        self.answers.push(answer);
         self.give_answers();
     }
 
     fn give_answers(&mut self) {
         let Some(last) = self.last.filter(|_| !self.answers.is_empty()) else { return };
-        let members = &self.members;
+        let (members, ring) = (&self.members, &self.ring);
         self.answers.retain(|answer| {
-            let Some(member) = members.iter().find(|member| member.connection.id() == answer.to) else {
-                return false;
-            };
+            let its = |member: &&Member| member.connection.origin.is_beside(answer.by);
+            let Some(member) = members.iter().find(its) else { return false };
             let has_turn = member.live && answer.behind <= last;
-            if has_turn {
+            // A send whose first try was accepted without anybody knowing is its own retry, and was told by what happened.
+            let was_told = || ring.at(answer.behind).is_some_and(|event| event.origin == Some(answer.by));
+            if has_turn && !was_told() {
                 member.connection.outbox.send(answer.frame.clone());
             }
             !has_turn

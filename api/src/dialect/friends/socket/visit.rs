@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::error::{Code, Error, Refusal};
+use shared::event::Origin;
 use shared::id::{AccountId, MessageId, Position, RoomId};
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ use crate::dialect::friends::{count_message, draft, frame_of};
 use crate::dialect::wire::nonce;
 use crate::hub::outbox::{CloseReason, Outbox};
 use crate::hub::people::Arrival;
-use crate::hub::{Connection, online, people, typing};
+use crate::hub::{Answer, Connection, online, people, typing};
 use crate::json_check::JsonLimits;
 use crate::limits::{Bucket, SocketPlace};
 use crate::transport::websocket::connection::Session;
@@ -34,6 +35,8 @@ pub(super) struct Visit {
     arrival: Option<Arc<Waiting>>,
     /// What this socket has left of its frames a second.
     frames: Bucket,
+    /// How many messages it has sent.
+    sends: u32,
     _place: SocketPlace,
 }
 
@@ -73,7 +76,7 @@ impl Visit {
             resumes: query.resume,
             ends_at: None,
         });
-        Self { app, connection, arrival: None, frames: Bucket::new(Instant::now()), _place: place }
+        Self { app, connection, arrival: None, frames: Bucket::new(Instant::now()), sends: 0, _place: place }
     }
 
     fn me(&self) -> AccountId {
@@ -134,10 +137,17 @@ impl Visit {
     }
 
     /// The socket is told that it is sent as the others are told what was said: in its turn.
-    async fn send(&self, receiver: Uuid, content: String, client_msg_id: Option<&str>) -> Result<(), Error> {
+    async fn send(
+        &mut self,
+        receiver: Uuid,
+        content: String,
+        client_msg_id: Option<&str>,
+    ) -> Result<(), Error> {
+        self.sends += 1;
+        let by = Origin { send: self.sends, ..self.connection.origin };
         let (me, receiver) = (&self.connection.account, AccountId(receiver));
         let nonce = nonce(client_msg_id)?;
-        let draft = draft(&self.app, me.id, receiver, content, nonce.clone(), Some(self.connection.origin))?;
+        let draft = draft(&self.app, me.id, receiver, content, nonce.clone(), Some(by))?;
         let room = draft.room;
         let receipt = send::send_to_friend(&self.app, me, receiver, draft).await?;
         typing::say(&self.app, me.id, receiver, false).await;
@@ -146,7 +156,8 @@ impl Visit {
             Some(entry) => self.app.hub.take_in(&self.app, entry),
             None => {
                 let sent = FrameOut::sent_before(receipt.id, room, receipt.position, nonce.as_str());
-                self.app.hub.answer(&self.app, &self.connection, room, receipt.position, frame_of(&sent));
+                let answer = Answer { by, behind: receipt.position, frame: frame_of(&sent) };
+                self.app.hub.answer(&self.app, &self.connection, room, answer);
             }
         }
         Ok(())

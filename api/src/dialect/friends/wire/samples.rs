@@ -16,7 +16,7 @@ use crate::dialect::{Caps, Ear, Encoding};
 pub(crate) const ALL_CAPS: Caps = Caps { presence: true, delivered: true, deleted: true };
 
 pub(crate) fn origin() -> Origin {
-    Origin { node: BootId(Uuid::from_u128(4)), connection: 7 }
+    Origin { node: BootId(Uuid::from_u128(4)), connection: 7, send: 0 }
 }
 
 /// To whom [`letter`] was sent.
@@ -35,7 +35,10 @@ pub(crate) fn ear(person: AccountId, socket: Option<Origin>) -> Ear {
 
 pub(crate) fn happenings() -> Vec<Happened> {
     let message = letter();
-    let sent = Happened { origin: Some(origin()), ..happened(Happening::MessagePosted(message.clone())) };
+    let sent = Happened {
+        origin: Some(Origin { send: 2, ..origin() }),
+        ..happened(Happening::MessagePosted(message.clone()))
+    };
     let (id, by) = (message.id, message.author.id);
     vec![
         sent,
