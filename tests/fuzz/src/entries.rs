@@ -179,7 +179,7 @@ pub(crate) fn events() -> Vec<Event> {
             author,
             text: "h\u{e9}llo \"\u{1F600}".into(),
             nonce: "n".into(),
-            origin: Some(Origin { node: BootId(Uuid::from_u128(4)), connection: 7 }),
+            origin: Some(Origin { node: BootId(Uuid::from_u128(4)), connection: 7, send: 2 }),
         }),
         Event::LikeChanged(LikeChanged { target: LikeTarget::Session, person, liked: true }),
         Event::LikeChanged(LikeChanged { target: LikeTarget::Message { id, no }, person, liked: false }),
