@@ -1,10 +1,7 @@
 //! A message that is sent again under its name is the one that there is.
 
-use std::time::Duration;
-
 use harness::children::{PATIENCE, eventually};
 use harness::person::Node;
-use harness::proxy::{Proxy, Weather};
 use harness::stack::{Role, Stack};
 use serde_json::{Value, json};
 
@@ -66,32 +63,4 @@ async fn the_answer_to_a_retry_tells_how_the_message_stands() {
     }
     drop(bens);
     stack.finish().await;
-}
-
-#[tokio::test]
-async fn a_send_whose_acceptance_nobody_heard_of_is_told_once() {
-    let mut stack = Stack::start().await;
-    let (log, over) = Proxy::before(&stack.servers.log_url).await;
-    stack.is_outlived_by(1);
-    stack.set("REDIS_URL", &over);
-    stack.add(Role::Api).await;
-    stack.ready().await;
-    let (ana, ben) = friends(&stack, 1).await;
-    let mut anas = ana.at(Node(2)).comes_online().await;
-    let send = |name: &str| json!({ "type": "send_message", "receiver_id": ben.id(), "content": name, "client_msg_id": name });
-    log.set(Weather::LosingAnswers(Duration::ZERO));
-    anas.send(&send("first")).await;
-    // It is in the log while the node still tries.
-    let stored = eventually(PATIENCE, async || {
-        (stack.count("select count(*) from hubbub.message where content = 'first'").await == 1).then_some(())
-    });
-    stored.await.expect("it is accepted, whoever knows of it");
-    log.set(Weather::Fair);
-    anas.send(&send("second")).await;
-    for name in ["first", "second"] {
-        assert_eq!(anas.next("message_sent").await["client_msg_id"], name);
-    }
-    drop(anas);
-    stack.finish().await;
-    drop(log);
 }

@@ -19,8 +19,8 @@ fn person(n: u128) -> AccountId {
     AccountId(Uuid::from_u128(n))
 }
 
-/// Somebody's socket on this node, and the other end of it.
-async fn socket() -> (Socket, TcpStream) {
+/// Somebody's connection to this node, and the other end of it.
+pub(in crate::hub) async fn connection() -> (Connection, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
@@ -47,9 +47,14 @@ async fn socket() -> (Socket, TcpStream) {
         resumes: false,
         ends_at: None,
     };
+    (connection, client.unwrap())
+}
+
+async fn socket() -> (Socket, TcpStream) {
+    let (connection, client) = connection().await;
     let socket =
         Socket { connection: Arc::new(connection), rooms: Mutex::default(), friends: Mutex::default() };
-    (socket, client.unwrap())
+    (socket, client)
 }
 
 /// Greets the socket with a line that names who is here, and answers that name by name.
@@ -64,8 +69,13 @@ fn greet(socket: &Socket, online: &[AccountId]) -> Vec<AccountId> {
 }
 
 /// Everything that was sent to the socket.
-async fn sent(socket: Socket, mut client: TcpStream) -> String {
+async fn sent(socket: Socket, client: TcpStream) -> String {
     drop(socket);
+    read_all(client).await
+}
+
+/// Everything that was sent to a connection that has ended.
+pub(in crate::hub) async fn read_all(mut client: TcpStream) -> String {
     let mut bytes = BytesMut::new();
     while client.read_buf(&mut bytes).await.unwrap() > 0 {}
     String::from_utf8_lossy(&bytes).into_owned()

@@ -21,6 +21,9 @@ use crate::chat::history::{Head, REPLAY_MAX};
 use crate::chat::{Happened, Happening};
 use crate::dialect::{self, Ear};
 
+#[cfg(test)]
+mod tests;
+
 /// Envelopes kept behind a hole while it is filled; what does not fit is fetched with the rest.
 const HELD_MAX: usize = 1_000;
 
