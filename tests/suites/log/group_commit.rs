@@ -171,13 +171,21 @@ async fn of_two_holds_of_one_partition_in_one_transaction_only_the_newer_stores(
     let office = PostgresOffice::new(stage.log.clone(), stage.pool.clone(), LEASE);
     let group = GroupCommit::new(stage.pool.clone(), 16, Duration::from_millis(50));
     let newer = office.claim(BootId::draw(), &[owner.holds[1].partition]).await.expect("Postgres answers");
-    let holds = [owner.holds[0], owner.holds[1], newer[0]];
-    owner.works =
-        holds.map(|hold| Persist::new(stage.log.clone(), stage.pool.clone(), hold, group.clone())).into();
-    owner.says_everywhere("one").await;
-    assert_eq!(owner.steps().await, [Progress::Worked, Progress::LostLease, Progress::Worked]);
-    for index in [0, 1] {
-        assert_eq!(owner.texts(index).await, ["one"]);
+    let begin = |hold: Hold| Persist::new(stage.log.clone(), stage.pool.clone(), hold, group.clone());
+    owner.works = [owner.holds[0], newer[0]].map(begin).into();
+    for round in 0..ROUNDS {
+        // Again one that has not heard that it lost the partition.
+        let stale = Hold { watermark: owner.stages[1].watermark().await, ..owner.holds[1] };
+        owner.works.push(begin(stale));
+        let text = format!("round {round}");
+        for index in [0, 1] {
+            owner.says(index, &text).await;
+        }
+        assert_eq!(owner.steps().await, [Progress::Worked, Progress::Worked, Progress::LostLease], "{text}");
+        owner.works.pop();
+        for index in [0, 1] {
+            assert_eq!(owner.texts(index).await.len(), round + 1, "{text}");
+        }
     }
 }
 
